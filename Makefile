@@ -1,0 +1,41 @@
+# Two commands to start with: make demo, make test. `make help` lists the others.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint types bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ras-runner needs Python 3.11 or later; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/installed-tests: $(VENV)/installed
+	$(PIP) install --editable '.[test,dev]'
+	@touch $@
+
+demo: $(VENV)/installed  ## write an example project, run it with the stand-in engine, make a report
+	$(BIN)/ras-runner demo demo
+
+test: $(VENV)/installed-tests  ## install what the tests need, and run them all
+	bash tests/install-services.sh
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/installed-tests  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-tests  ## mypy --strict, as on Linux and as on Windows
+	$(BIN)/mypy --platform linux
+	$(BIN)/mypy --platform win32
+
+bench: $(VENV)/installed-tests  ## measure against ras-commander; writes docs/benchmarks.md
+	$(BIN)/python tests/bench/run.py
+
+clean:  ## remove what make made
+	rm -rf $(VENV) demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,232 @@
+"""One attempt: stage, launch, and when it has ended: verify, publish. Blocking work, done in the controller's threads."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ras_runner.campaign.publish import publish
+from ras_runner.campaign.receipts import inputs_digest
+from ras_runner.campaign.staging import TREE, project_folder
+from ras_runner.engines.base import EngineRun, RunSettings, progress_files, result_name, side_results
+from ras_runner.engines.common import staged_name
+from ras_runner.engines.scripts import render_script, script_name
+from ras_runner.errors import InputError
+from ras_runner.hashing import hash_file
+from ras_runner.hecras.inputs import check_inputs
+from ras_runner.hecras.project import Project
+from ras_runner.transports.base import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.staging import Stager
+    from ras_runner.hecras.plan import Plan
+    from ras_runner.hecras.results import ResultSummary
+    from ras_runner.workers.base import Worker
+
+_STREAM_TAIL = 65536
+_STAGE_TRIES = 3
+#: A file system's time stamps may be this much coarser than the clock, seconds.
+_CLOCK_GRAIN = 2.0
+
+
+@dataclass
+class Attempt:
+    """One try of a plan on a worker.
+
+    Attributes:
+        id: unique; the name of its folder, carried by all its processes.
+        plan: the plan, as it was staged.
+        worker: where it runs.
+        slot: which of the worker's slots it holds.
+        settings: cores and the like.
+        folder: its folder on the worker.
+        tree: the staged project folder, relative to ``folder``.
+        inputs: digest of everything the staged plan is made of.
+        native_id: of the run script; empty until it was launched.
+        launched: unix time of the launch.
+        staged: bytes that travelled to the worker for it.
+        stopping: why it is being stopped; empty while it is not.
+    """
+
+    id: str
+    plan: Plan
+    worker: Worker
+    slot: int
+    settings: RunSettings
+    folder: PurePath
+    tree: PurePosixPath = PurePosixPath(TREE)
+    inputs: str = ""
+    native_id: str = ""
+    launched: float = 0.0
+    staged: int = 0
+    stopping: str = ""
+    progress: float | None = field(default=None)
+
+    @property
+    def plan_number(self) -> str:
+        """Number of its plan."""
+        return self.plan.number
+
+    @property
+    def staged_name(self) -> str:
+        """Name the project is staged under."""
+        return staged_name(self.plan.project.name, self.worker.engine.system)
+
+    @property
+    def staged_folder(self) -> PurePath:
+        """The staged project folder on the worker."""
+        return self.folder / self.tree
+
+    def probe(self) -> Probe:
+        """What the transport needs to look at it."""
+        names = progress_files(self.plan, self.staged_name)
+        whole_tree = self.worker.engine.commands(self.plan, self.settings, self.staged_name).whole_tree
+        files = (*(self.staged_folder / name for name in names), self.folder / "stdout.log")
+        return Probe(self.id, self.folder, self.native_id, files, whole_tree)
+
+
+def new_attempt(attempt_id: str, plan: Plan, worker: Worker, slot: int, settings: RunSettings) -> Attempt:
+    """An attempt that has not begun."""
+    return Attempt(attempt_id, plan, worker, slot, settings, worker.attempt_folder(attempt_id))
+
+
+def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scratch: Path) -> bool:
+    """Stage the workspace and launch the run script, journalled before and after.
+
+    Returns:
+        False when it was stopped before it was launched.
+
+    Raises:
+        RasRunnerError: staging or launching failed; nothing runs.
+    """
+    engine, transport = attempt.worker.engine, attempt.worker.transport
+    _stage(attempt, stager, scratch / attempt.id)
+    commands = engine.commands(attempt.plan, attempt.settings, attempt.staged_name)
+    script = render_script(
+        engine.system,
+        commands,
+        attempt_folder=attempt.folder,
+        folder=PurePath(attempt.tree),
+        priority=attempt.settings.priority,
+    )
+    transport.put(script, attempt.folder / script_name(engine.system))
+    if attempt.stopping:
+        return False
+    attempt.launched = time.time()
+    journal.record(
+        campaign,
+        "attempt-launching",
+        at=attempt.launched,
+        attempt=attempt.id,
+        staged=attempt.staged,
+        tree=str(attempt.tree),
+        inputs=attempt.inputs,
+    )
+    attempt.native_id = transport.launch(attempt.id, attempt.folder, script_name(engine.system))
+    journal.record(campaign, "attempt-launched", attempt=attempt.id, native_id=attempt.native_id)
+    return True
+
+
+def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
+    """Read the plan anew (the user may have edited it since the campaign began), and stage exactly what is recorded."""
+    engine = attempt.worker.engine
+    for _ in range(_STAGE_TRIES):
+        attempt.plan = Project.open(attempt.plan.project.prj).plan(attempt.plan.number)
+        inputs = engine.inputs(attempt.plan)
+        check_inputs(inputs)
+        attempt.inputs = inputs_digest(inputs, stager.hasher)
+        attempt.tree = project_folder([item.place for item in inputs.files if item.place is not None])
+        with _scratch(scratch) as own:
+            files = engine.prepare(inputs, attempt.settings, attempt.staged_name, own)
+            attempt.staged += stager.stage(files, attempt.folder, attempt.tree)
+        if inputs_digest(inputs, stager.hasher) == attempt.inputs:
+            return
+    raise InputError(
+        f"the files of plan {attempt.plan_number} keep changing while they are being staged",
+        step="stage",
+        action="close the program that writes them, then: ras-runner resume",
+    )
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What an attempt that has ended left behind.
+
+    Attributes:
+        summary: outcome, reason, warnings.
+        files: what is to be published, source -> name in the project folder, the results HDF last; empty on failure.
+        digest: BLAKE3 of the results HDF; empty on failure.
+    """
+
+    summary: ResultSummary
+    files: dict[Path, str]
+    digest: str = ""
+
+
+def verify(attempt: Attempt, exit_code: int | None, scratch: Path) -> Verified:
+    """Read the outcome from the workspace of an attempt that has ended.
+
+    Args:
+        attempt: the attempt.
+        exit_code: from its exit.json.
+        scratch: a folder on this machine for results of remote workers.
+    """
+    transport, plan, name = attempt.worker.transport, attempt.plan, attempt.staged_name
+    sides, result = side_results(plan, name), result_name(plan, name)
+    folder = transport.collect(attempt.staged_folder, (*sides, result), scratch)
+    streams = [
+        (transport.read(attempt.folder / stream, last=_STREAM_TAIL) or b"").decode("utf-8", "replace")
+        for stream in ("stdout.log", "stderr.log")
+    ]
+    run = EngineRun(name, exit_code, attempt.launched - _CLOCK_GRAIN, *streams)
+    summary = attempt.worker.engine.outcome(folder, plan, run)
+    if not summary.outcome.success:
+        return Verified(summary, {})
+    files = {
+        path: _published_name(path.name, name, plan.project.name)
+        for pattern in sides
+        for path in sorted(folder.glob(pattern))
+    }
+    files[folder / result] = _published_name(result, name, plan.project.name)
+    return Verified(summary, files, hash_file(folder / result))
+
+
+def publish_attempt(attempt: Attempt, verified: Verified) -> None:
+    """Publish a verified result into the user's project folder.
+
+    Raises:
+        OperatorError: it cannot be written there now; the workspace keeps it.
+    """
+    publish(verified.files, attempt.plan.project.folder, attempt.id)
+
+
+def _published_name(name: str, staged: str, project: str) -> str:
+    return project + name[len(staged) :] if name.startswith(staged) else name
+
+
+def keep_log(attempt: Attempt, log: Path) -> None:
+    """Keep the ends of an attempt's streams where ``ras-runner logs`` finds them after the workspace is gone."""
+    parts = []
+    for stream in ("stdout.log", "stderr.log", "launch.log"):
+        data = attempt.worker.transport.read(attempt.folder / stream, last=1 << 20)
+        if data:
+            parts.append(b"" if stream == "stdout.log" else f"--- {stream}\n".encode())
+            parts.append(data)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"".join(parts))

@@ -1,0 +1,413 @@
+"""The controller: carries out the scheduler's decisions for one campaign, and can be killed at any moment.
+
+One thread decides and writes outcomes; a few threads do what blocks (staging, launching, verifying, publishing).
+Plans run in processes of their own that need no controller.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+import traceback
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ras_runner.campaign.attempt import Attempt, Verified, begin, keep_log, new_attempt, publish_attempt, verify
+from ras_runner.campaign.scheduler import (
+    AttemptEnded,
+    Blame,
+    CancelRequested,
+    Finish,
+    Quarantine,
+    Scheduler,
+    Start,
+    Stop,
+    Tick,
+)
+from ras_runner.campaign.staging import Stager
+from ras_runner.engines.base import RunSettings
+from ras_runner.errors import InputError, OperatorError, RasRunnerError
+from ras_runner.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from ras_runner.campaign.campaigns import CampaignSettings
+    from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.scheduler import Decision, Event
+    from ras_runner.hashing import FileHasher
+    from ras_runner.hecras.plan import Plan
+    from ras_runner.transports.base import Status
+    from ras_runner.workers.base import Worker
+
+#: Bounds of the time between two looks at the workers, seconds: short while things happen, long while nothing does.
+POLL_FIRST, POLL_LAST = 0.02, 1.0
+_PROGRESS_EVERY = 1.0
+_CANCEL_EVERY = 0.3
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A thread's report: the attempt's run script was started."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A thread's report: the attempt is over, for better or worse.
+
+    Attributes:
+        attempt: which.
+        outcome, reason: how.
+        blame: whose fault.
+        verified: the published result on success.
+        unpublished: the result is good, but could not be published: the workspace keeps it.
+    """
+
+    attempt: Attempt
+    outcome: Outcome
+    reason: str = ""
+    blame: Blame = Blame.NOBODY
+    verified: Verified | None = None
+    unpublished: bool = False
+
+
+@dataclass
+class Controller:
+    """Runs one campaign to its end.
+
+    Args:
+        journal: where everything is recorded.
+        campaign: the campaign's id.
+        plans: the plans that are not over, by number.
+        workers: by worker id.
+        scheduler: knows the workers and the tasks already.
+        settings: of the campaign.
+        hasher: hashes the user's files.
+        say: takes one line for the user when something happens.
+    """
+
+    journal: Journal
+    campaign: str
+    plans: Mapping[str, Plan]
+    workers: Mapping[str, Worker]
+    scheduler: Scheduler
+    settings: CampaignSettings
+    hasher: FileHasher
+    say: Callable[[str], None]
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._reports: queue.SimpleQueue[Launched | Ended] = queue.SimpleQueue()
+        self._stagers = {name: Stager(worker, self.hasher) for name, worker in self.workers.items()}
+        self._running: dict[str, Attempt] = {}
+        self._numbers: dict[str, int] = {}
+        self._ends: dict[str, dict[str, Any]] = {}
+        self._stops: dict[str, Future[None]] = {}
+        self._seen_event = 0
+        self._delay = POLL_FIRST
+        self._next_cancel_look = self._next_progress = 0.0
+        self._scratch = self.journal.state_dir / "scratch"
+
+    def run(self, events: list[Event], attached: list[Attempt], seen_event: int) -> None:
+        """Run until every task has an outcome.
+
+        Args:
+            events: what the scheduler is told first (workers, tasks, attached attempts).
+            attached: attempts that an earlier controller launched.
+            seen_event: journal event after which cancel requests count.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted; running plans go on computing, the campaign can be resumed.
+        """
+        self._seen_event = seen_event
+        for attempt in attached:
+            self.attempts[attempt.plan_number] = self._running[attempt.plan_number] = attempt
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="attempt")
+        try:
+            self._feed([], *events, Tick(time.time()))
+            while not (self.scheduler.done and not self.scheduler.running):
+                self._turn()
+        except BaseException:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        self._pool.shutdown(wait=True)
+        self.journal.record(self.campaign, "campaign-finished")
+
+    def _turn(self) -> None:
+        """Wait for a report or the next look, and deal with what there is."""
+        records: list[tuple[str, dict[str, Any]]] = []
+        events: list[Event] = []
+        for report in self._wait():
+            if isinstance(report, Launched):
+                self._running[report.attempt.plan_number] = report.attempt
+                self._delay = POLL_FIRST
+            else:
+                events += self._close(report, records)
+        events += self._cancellations()
+        self._feed(records, *events, Tick(time.time()))
+        self._look()
+
+    def _wait(self) -> list[Launched | Ended]:
+        reports = []
+        try:
+            reports.append(self._reports.get(timeout=self._delay))
+            while True:
+                reports.append(self._reports.get_nowait())
+        except queue.Empty:
+            self._delay = min(self._delay * 1.5, POLL_LAST)
+        return reports
+
+    def _feed(self, records: list[tuple[str, dict[str, Any]]], *events: Event) -> None:
+        """Let the scheduler decide, journal it together with ``records``, then act: a kill loses or doubles nothing."""
+        decisions = self.scheduler.handle(*events)
+        starts = []
+        for decision in decisions:
+            if isinstance(decision, Start):
+                starts.append(self._create(decision, records))
+            else:
+                self._record(decision, records)
+        if records:
+            self.journal.record_all(self.campaign, records)
+        for attempt in starts:
+            self.attempts[attempt.plan_number] = attempt
+            self._pool.submit(self._guarded, attempt, partial(self._begin, attempt))
+        for decision in decisions:
+            self._act(decision)
+
+    def _create(self, start: Start, records: list[tuple[str, dict[str, Any]]]) -> Attempt:
+        worker = self.workers[start.worker]
+        number = self._number(start.task)
+        settings = RunSettings(
+            worker.spec.cores(self.settings.num_cores), self.settings.clear_geompre, worker.spec.process_priority
+        )
+        attempt = new_attempt(uuid.uuid4().hex[:10], self.plans[start.task], worker, start.slot, settings)
+        data = {
+            "attempt": attempt.id,
+            "plan": start.task,
+            "number": number,
+            "worker": start.worker,
+            "slot": start.slot,
+            "folder": str(attempt.folder),
+        }
+        records.append(("attempt-created", data))
+        return attempt
+
+    def _number(self, plan: str) -> int:
+        if plan not in self._numbers:
+            row = self.journal.row(
+                "SELECT MAX(number) AS n FROM attempts WHERE campaign = ? AND plan = ?", self.campaign, plan
+            )
+            self._numbers[plan] = int(row["n"] or 0) if row else 0
+        self._numbers[plan] += 1
+        return self._numbers[plan]
+
+    def _record(self, decision: Decision, records: list[tuple[str, dict[str, Any]]]) -> None:
+        match decision:
+            case Finish(plan, outcome, reason):
+                records.append(("task-ended", self._task_end(plan, outcome, reason)))
+            case Quarantine(worker, seconds, for_good, reason):
+                records.append(
+                    (
+                        "worker-quarantined",
+                        {"worker": worker, "seconds": seconds, "for_good": for_good, "reason": reason},
+                    )
+                )
+
+    def _task_end(self, plan: str, outcome: Outcome, reason: str) -> dict[str, Any]:
+        attempt = self.attempts.get(plan)
+        data = {
+            "plan": plan,
+            "outcome": outcome.value,
+            "message": reason,
+            "skipped": 0,
+            "worker": "",
+            "engine": "",
+            "result": None,
+            "seconds": None,
+            "warnings": "[]",
+        }
+        if attempt is not None:
+            data.update(worker=attempt.worker.worker_id, engine=attempt.worker.engine.name)
+            data.update(self._ends.pop(attempt.id, {}))
+        return data
+
+    def _act(self, decision: Decision) -> None:
+        match decision:
+            case Start(plan, worker, slot):
+                self.say(f"plan {plan} starts on {worker} slot {slot}")
+            case Stop(plan):
+                self._stop(self.attempts[plan], "cancelled")
+            case Finish(plan, outcome, reason):
+                self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
+            case Quarantine(worker, seconds, for_good, reason):
+                self.say(
+                    f"worker {worker} "
+                    + ("is out for good" if for_good else f"rests for {seconds:.0f} s")
+                    + f": {reason}"
+                )
+
+    # -- attempts that began: launch, look, end ---------------------------------------------------------------------
+
+    def _begin(self, attempt: Attempt) -> None:
+        stager = self._stagers[attempt.worker.worker_id]
+        if begin(attempt, stager, self.journal, self.campaign, self._scratch):
+            self._reports.put(Launched(attempt))
+        else:
+            self._reports.put(Ended(attempt, Outcome.CANCELLED, attempt.stopping))
+
+    def _guarded(self, attempt: Attempt, work: Callable[[], None]) -> None:
+        """Do a thread's work; whatever goes wrong becomes the attempt's end, with its reason."""
+        try:
+            work()
+        except OperatorError as error:
+            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), Blame.WORKER_FOR_GOOD))
+        except InputError as error:
+            self._reports.put(Ended(attempt, Outcome.INCOMPLETE, str(error)))
+        except RasRunnerError as error:
+            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), Blame.WORKER))
+        except Exception as error:
+            log = self.journal.state_dir / "errors.log"
+            with log.open("a", encoding="utf-8") as out:
+                out.write(
+                    f"{time.strftime('%Y-%m-%d %H:%M:%S')} campaign {self.campaign} attempt {attempt.id}\n{traceback.format_exc()}\n"
+                )
+            reason = f"internal error of ras-runner: {type(error).__name__}: {error}\n  next: please report it with the log\n  log: {log}"
+            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, reason))
+
+    def _look(self) -> None:
+        """Poll every worker that runs something, in one call each; act on what has ended or run out of time."""
+        by_worker: dict[str, list[Attempt]] = {}
+        for attempt in self._running.values():
+            by_worker.setdefault(attempt.worker.worker_id, []).append(attempt)
+        progress: list[tuple[float, str]] = []
+        for name, attempts in by_worker.items():
+            statuses = self.workers[name].transport.poll([attempt.probe() for attempt in attempts])
+            for attempt in attempts:
+                self._judge(attempt, statuses[attempt.id], progress)
+        if progress and time.monotonic() >= self._next_progress:
+            self._next_progress = time.monotonic() + _PROGRESS_EVERY
+            self.journal.set_progress(progress)
+
+    def _judge(self, attempt: Attempt, status: Status, progress: list[tuple[float, str]]) -> None:
+        if not status.alive:
+            del self._running[attempt.plan_number]
+            self._delay = POLL_FIRST
+            self._pool.submit(self._guarded, attempt, partial(self._finish, attempt, status.exit_code))
+            return
+        done = attempt.worker.engine.progress(status.tails, attempt.plan)
+        if done is not None and done != attempt.progress:
+            attempt.progress = done
+            progress.append((done, attempt.id))
+        timeout = self.settings.timeout
+        if attempt.stopping:
+            if self._stops[attempt.id].done():  # launched after it was stopped, or it would not end
+                self._stop(attempt, attempt.stopping)
+        elif timeout is not None and time.time() - attempt.launched > timeout * 60.0:
+            self._stop(attempt, f"not done after {timeout:g} min, the time limit of this campaign")
+
+    def _stop(self, attempt: Attempt, reason: str) -> None:
+        attempt.stopping = reason
+        self._stops[attempt.id] = self._pool.submit(self._stop_tree, attempt)
+
+    def _stop_tree(self, attempt: Attempt) -> None:
+        """End an attempt's processes. Its end is reported by whoever holds it: the look, or the thread that begins it."""
+        try:
+            attempt.worker.transport.stop(attempt.probe())
+        except RasRunnerError as error:  # the look stops it again: a slot is not given away while something runs in it
+            self.say(str(error))
+
+    def _finish(self, attempt: Attempt, exit_code: int | None) -> None:
+        """Verify, publish and report an attempt whose processes have ended."""
+        scratch = self._scratch / attempt.id
+        keep_log(attempt, self.log_path(attempt.id))
+        verified = verify(attempt, exit_code, scratch)
+        summary = verified.summary
+        if summary.outcome.success:
+            try:
+                publish_attempt(attempt, verified)
+            except OperatorError as error:
+                self._reports.put(
+                    Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), verified=verified, unpublished=True)
+                )
+                return
+            self._reports.put(Ended(attempt, summary.outcome, summary.reason, verified=verified))
+        elif attempt.stopping:
+            outcome = Outcome.CANCELLED if attempt.stopping == "cancelled" else Outcome.TIMED_OUT
+            self._reports.put(Ended(attempt, outcome, attempt.stopping))
+        elif exit_code is None:
+            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, self._lost_reason(attempt), Blame.WORKER))
+        else:
+            self._reports.put(Ended(attempt, summary.outcome, summary.reason, verified=verified))
+
+    def _lost_reason(self, attempt: Attempt) -> str:
+        return (
+            f"{attempt.worker.hostname}: run: the run script of attempt {attempt.id} is gone and left no exit.json "
+            "(killed from outside, or the machine restarted)"
+        )
+
+    def log_path(self, attempt: str) -> Path:
+        """Where the streams of an attempt are kept."""
+        return self.journal.state_dir / "logs" / self.campaign / f"{attempt}.log"
+
+    # -- ends -------------------------------------------------------------------------------------------------------
+
+    def _close(self, end: Ended, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:
+        """Turn the end of an attempt into journal records and the scheduler's event."""
+        attempt, reason = end.attempt, end.reason
+        self._running.pop(attempt.plan_number, None)
+        seconds = round(time.time() - attempt.launched, 3) if attempt.launched else None
+        warnings = json.dumps(end.verified.summary.warnings if end.verified else ())
+        details: dict[str, Any] = {"seconds": seconds, "warnings": warnings}
+        if end.unpublished:
+            records.append(("attempt-unpublished", {"attempt": attempt.id, "message": reason}))
+        else:
+            keep = bool(attempt.launched) and not end.outcome.success and end.outcome is not Outcome.CANCELLED
+            if keep:
+                reason += f"\n  log: {self.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
+            if end.outcome.success and end.verified is not None:
+                details["result"] = list(end.verified.files.values())[-1]
+                records.append(("result-published", self._receipt(end, end.verified, details)))
+            ended = {"attempt": attempt.id, "outcome": end.outcome.value, "message": reason, "blame": end.blame.value}
+            records.append(("attempt-ended", ended))
+            self._clean(attempt, keep=keep)
+        self._ends[attempt.id] = details
+        return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame)]
+
+    def _receipt(self, end: Ended, verified: Verified, details: dict[str, Any]) -> dict[str, Any]:
+        attempt = end.attempt
+        return {
+            "project": str(attempt.plan.project.prj),
+            "plan": attempt.plan_number,
+            "engine": attempt.worker.engine.name,
+            "inputs": attempt.inputs,
+            "digest": verified.digest,
+            "outcome": end.outcome.value,
+            "worker": attempt.worker.worker_id,
+            "attempt": attempt.id,
+            **{key: details[key] for key in ("result", "warnings", "seconds")},
+        }
+
+    def _clean(self, attempt: Attempt, *, keep: bool) -> None:
+        """Remove the workspace in the background, unless it is kept for inspection."""
+        if keep or self.settings.keep_workspaces:
+            return
+        self._pool.submit(self._remove, attempt)
+
+    def _remove(self, attempt: Attempt) -> None:
+        attempt.worker.transport.remove(attempt.folder)
+        self.journal.record(self.campaign, "attempt-cleaned", attempt=attempt.id)
+
+    def _cancellations(self) -> list[Event]:
+        if time.monotonic() < self._next_cancel_look:
+            return []
+        self._next_cancel_look = time.monotonic() + _CANCEL_EVERY
+        self._seen_event, plans = self.journal.cancelled_plans(self.campaign, self._seen_event)
+        return [CancelRequested(plan) for plan in plans if plan is None or plan in self.plans]

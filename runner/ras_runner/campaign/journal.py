@@ -1,0 +1,229 @@
+"""The journal: one SQLite file that remembers campaigns, whatever happens to the controller.
+
+Everything that happens is an event, appended and applied to the derived tables in one transaction. ``kill -9`` at any
+point leaves a journal that says what was being done; :mod:`ras_runner.campaign.resume` goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ras_runner.errors import InputError, OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+SCHEMA_VERSION = 1
+_DERIVED = ("campaigns", "tasks", "attempts", "receipts")
+
+#: What each kind of event does to the derived tables. Parameters: the event's data, and ``at`` and ``campaign``.
+_APPLY: dict[str, tuple[str, ...]] = {
+    "campaign-created": (
+        "INSERT INTO campaigns (id, project, title, created, state, workers, settings) "
+        "VALUES (:campaign, :project, :title, :at, 'running', :workers, :settings)",
+    ),
+    "task-added": (
+        "INSERT INTO tasks (campaign, plan, seq, title, flow_type, expected) "
+        "VALUES (:campaign, :plan, :seq, :title, :flow_type, :expected)",
+    ),
+    "attempt-created": (
+        "INSERT INTO attempts (id, campaign, plan, number, worker, slot, state, folder, created) "
+        "VALUES (:attempt, :campaign, :plan, :number, :worker, :slot, 'staging', :folder, :at)",
+    ),
+    "attempt-launching": (
+        "UPDATE attempts SET state = 'launching', staged = :staged, tree = :tree, inputs = :inputs, launched = :at WHERE id = :attempt",
+    ),
+    "attempt-launched": ("UPDATE attempts SET state = 'running', native_id = :native_id WHERE id = :attempt",),
+    "attempt-unpublished": ("UPDATE attempts SET state = 'unpublished', message = :message WHERE id = :attempt",),
+    "attempt-ended": (
+        "UPDATE attempts SET state = 'ended', ended = :at, outcome = :outcome, message = :message, blame = :blame WHERE id = :attempt",
+    ),
+    "attempt-cleaned": ("UPDATE attempts SET cleaned = 1 WHERE id = :attempt",),
+    "result-published": (
+        "INSERT OR REPLACE INTO receipts (project, plan, engine, inputs, result, digest, outcome, warnings, seconds, worker, campaign, attempt, at) "
+        "VALUES (:project, :plan, :engine, :inputs, :result, :digest, :outcome, :warnings, :seconds, :worker, :campaign, :attempt, :at)",
+    ),
+    "task-ended": (
+        "UPDATE tasks SET outcome = :outcome, message = :message, skipped = :skipped, worker = :worker, engine = :engine, result = :result, "
+        "seconds = :seconds, warnings = :warnings WHERE campaign = :campaign AND plan = :plan",
+    ),
+    "task-reopened": ("UPDATE tasks SET outcome = NULL, message = '' WHERE campaign = :campaign AND plan = :plan",),
+    "campaign-resumed": ("UPDATE campaigns SET state = 'running', ended = NULL WHERE id = :campaign",),
+    "campaign-finished": ("UPDATE campaigns SET state = 'finished', ended = :at WHERE id = :campaign",),
+    # recorded for the reader; they change no table
+    "cancel-requested": (),
+    "worker-quarantined": (),
+    "attempt-attached": (),
+    "note": (),
+}
+
+
+class Journal:
+    """The journal file of a state directory. Safe to use from several threads and several processes.
+
+    Args:
+        state_dir: the folder that holds ``journal.sqlite``; made when it does not exist.
+
+    Raises:
+        OperatorError: the folder or the file cannot be used; says why.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.path = state_dir / "journal.sqlite"
+        self._mutex = threading.RLock()
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=30, check_same_thread=False, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._migrate()
+        except (OSError, sqlite3.Error) as error:
+            raise OperatorError(
+                f"the journal {self.path} cannot be used: {error}",
+                step="open journal",
+                action="check the disk and the rights, or give another --state-dir",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._mutex:
+            self._db.close()
+
+    def record(self, campaign: str, kind: str, at: float | None = None, **data: Any) -> None:
+        """Append one event and apply it."""
+        self.record_all(campaign, [(kind, data)], at)
+
+    def record_all(self, campaign: str, events: Iterable[tuple[str, dict[str, Any]]], at: float | None = None) -> None:
+        """Append several events and apply them, all or none."""
+        now = time.time() if at is None else at
+        with self._mutex:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for kind, data in events:
+                    self._append(campaign, kind, now, data)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
+        """The rows of a query."""
+        with self._mutex:
+            return self._db.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, *parameters: Any) -> sqlite3.Row | None:
+        """The first row of a query, or None."""
+        found = self.rows(sql, *parameters)
+        return found[0] if found else None
+
+    def set_progress(self, progress: Sequence[tuple[float, str]]) -> None:
+        """Store (fraction, attempt id) pairs: what may be lost without loss, so no events."""
+        with self._mutex:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("UPDATE attempts SET progress = ? WHERE id = ?", progress)
+            self._db.execute("COMMIT")
+
+    def campaign_id(self, campaign: str | None) -> str:
+        """A campaign's id, checked; the latest campaign's when none is given.
+
+        Raises:
+            InputError: there is no such campaign; lists the latest ones.
+        """
+        latest = [row["id"] for row in self.rows("SELECT id FROM campaigns ORDER BY created DESC, rowid DESC LIMIT 10")]
+        if campaign is None:
+            if not latest:
+                raise InputError(f"no campaign has been run yet (journal {self.path})", step="find campaign",
+                                 action="start one with: ras-runner execute PROJECT")  # fmt: skip
+            return str(latest[0])
+        found = self.rows(
+            "SELECT id FROM campaigns WHERE id = ? OR id LIKE ? || '%'",
+            campaign,
+            campaign.replace("%", "").replace("_", ""),
+        )
+        if campaign and len(found) == 1:
+            return str(found[0]["id"])
+        raise InputError(
+            f"{'no campaign is' if not found else 'several campaigns are'} called {campaign!r}",
+            step="find campaign",
+            action=f"the latest are {', '.join(latest)}" if latest else "start one with: ras-runner execute PROJECT",
+        )
+
+    def cancelled_plans(self, campaign: str, after: int) -> tuple[int, list[str | None]]:
+        """Cancel requests with an event id above ``after``: (last id, plans; None means all)."""
+        found = self.rows(
+            "SELECT id, data FROM events WHERE campaign = ? AND kind = 'cancel-requested' AND id > ? ORDER BY id",
+            campaign,
+            after,
+        )
+        plans = [json.loads(row["data"]).get("plan") for row in found]
+        return (found[-1]["id"] if found else after), plans
+
+    def last_event(self, campaign: str) -> int:
+        """Id of the campaign's latest event."""
+        row = self.row("SELECT MAX(id) AS id FROM events WHERE campaign = ?", campaign)
+        return int(row["id"] or 0) if row else 0
+
+    def get_digest(self, path: str, signature: str) -> str | None:
+        """The digest remembered for a file in this state."""
+        row = self.row("SELECT digest FROM digests WHERE path = ? AND signature = ?", path, signature)
+        return None if row is None else str(row["digest"])
+
+    def put_digest(self, path: str, signature: str, digest: str) -> None:
+        """Remember a digest."""
+        with self._mutex:
+            self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (path, signature, digest))
+
+    def rebuild(self) -> None:
+        """Make the derived tables anew from the events."""
+        with self._mutex:
+            self._db.execute("BEGIN IMMEDIATE")
+            for table in _DERIVED:
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  names from the tuple above
+            for row in self._db.execute("SELECT at, campaign, kind, data FROM events ORDER BY id").fetchall():
+                self._apply(row["campaign"], row["kind"], row["at"], json.loads(row["data"]))
+            self._db.execute("COMMIT")
+
+    def _append(self, campaign: str, kind: str, at: float, data: dict[str, Any]) -> None:
+        text = json.dumps(data, ensure_ascii=False)
+        self._db.execute(
+            "INSERT INTO events (at, campaign, kind, data) VALUES (?, ?, ?, ?)", (at, campaign, kind, text)
+        )
+        self._apply(campaign, kind, at, data)
+
+    def _apply(self, campaign: str, kind: str, at: float, data: dict[str, Any]) -> None:
+        for statement in _APPLY[kind]:
+            self._db.execute(statement, {**data, "campaign": campaign, "at": at})
+
+    def _migrate(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise OperatorError(
+                f"the journal {self.path} was written by a newer ras-runner (schema {version}, this one knows {SCHEMA_VERSION})",
+                step="open journal",
+                action="update ras-runner, or give another --state-dir",
+            )
+        if version == 0:
+            schema = files("ras_runner.campaign").joinpath("schema.sql").read_text(encoding="utf-8")
+            try:
+                self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+            except sqlite3.OperationalError:
+                self._db.execute("ROLLBACK")
+                if (
+                    self._db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION
+                ):  # another process made it meanwhile
+                    raise
+
+
+def default_state_dir() -> Path:
+    """Where the journal is when nothing is said: the user's state folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("ras-runner", appauthor=False))

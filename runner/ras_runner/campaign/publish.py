@@ -1,0 +1,107 @@
+"""Publishing: verified results get into the user's project folder whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ras_runner.errors import OperatorError
+from ras_runner.hashing import hash_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Temporary names in the project folder begin with this; a crashed controller's are removed by the next one.
+TEMPORARY_PREFIX = ".ras-runner-"
+
+
+def publish(files: Mapping[Path, str], folder: Path, attempt: str) -> None:
+    """Bring files into a folder, each by a temporary name, a check of its content, and one rename.
+
+    Args:
+        files: source file -> its name in ``folder``, in the order of publishing (the results HDF last).
+        folder: the user's project folder.
+        attempt: makes the temporary names ours.
+
+    Raises:
+        OperatorError: disk full, read-only folder, or a file that another program holds open; nothing is half written.
+    """
+    for source, name in files.items():
+        temporary = folder / f"{TEMPORARY_PREFIX}{attempt}.part"
+        try:
+            _bring(source, temporary)
+            _replace(temporary, folder / name)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise _explained(folder, name, error) from error
+
+
+def remove_leftovers(folder: Path, attempts: Iterable[str]) -> None:
+    """Remove the temporary files that these attempts' publishing may have left behind."""
+    for attempt in attempts:
+        with contextlib.suppress(OSError):
+            (folder / f"{TEMPORARY_PREFIX}{attempt}.part").unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OperatorError when results could not be published into ``folder``."""
+    probe = folder / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise OperatorError(
+            f"the project folder {folder} cannot be written: {error.strerror}",
+            step="check project",
+            action="make it writable, or copy the project to a folder that is",
+        ) from error
+
+
+def _bring(source: Path, temporary: Path) -> None:
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)  # same file system: no bytes move
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        shutil.copyfile(source, temporary)
+        if temporary.stat().st_size != source.stat().st_size or hash_file(temporary) != hash_file(source):
+            raise OSError(errno.EIO, "the copy differs from the original") from error
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    if sys.platform != "win32":
+        temporary.replace(target)
+        return
+    import stamina
+
+    # Windows refuses while a reader (HEC-RAS, an antivirus) has the old file open
+    for attempt in stamina.retry_context(on=PermissionError, attempts=8, wait_initial=0.1, wait_max=3.0, timeout=15.0):
+        with attempt:
+            temporary.replace(target)
+
+
+def _explained(folder: Path, name: str, error: OSError) -> OperatorError:
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+        cause, action = f"the disk of the project folder {folder} is full", "free space there"
+    elif isinstance(error, PermissionError):
+        cause, action = (
+            f"{folder / name} cannot be replaced: {error.strerror}",
+            "close the program that holds it open (HEC-RAS, RAS Mapper)",
+        )
+    else:
+        cause, action = (
+            f"{folder / name} cannot be written: {error.strerror or error}",
+            "check the disk and the folder's rights",
+        )
+    return OperatorError(
+        cause,
+        step="publish",
+        action=f"{action}, then: ras-runner resume (the result is kept; nothing is computed again)",
+    )

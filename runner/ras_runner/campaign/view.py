@@ -1,0 +1,143 @@
+"""What a campaign looks like now, read from the journal: for status, watch, results, the report and the API."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ras_runner.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from sqlite3 import Row
+
+    from ras_runner.campaign.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One attempt. Times are unix times; ``progress`` is the fraction of the simulated time, 0 to 1."""
+
+    id: str
+    plan_number: str
+    number: int
+    worker_id: str
+    slot: int
+    state: str
+    folder: str
+    created: float
+    launched: float | None
+    ended: float | None
+    outcome: Outcome | None
+    message: str
+    bytes_staged: int
+    progress: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """One plan of the campaign. ``execution_time`` in seconds; ``result`` is the published HDF."""
+
+    plan_number: str
+    title: str
+    flow_type: str
+    outcome: Outcome | None
+    message: str
+    skipped: bool
+    worker_id: str
+    engine: str
+    result: Path | None
+    execution_time: float | None
+    warnings: tuple[str, ...]
+    attempts: tuple[AttemptView, ...]
+
+    @property
+    def running(self) -> AttemptView | None:
+        """The attempt that is under way."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if self.outcome is None and last is not None and last.state != "ended" else None
+
+    @property
+    def state(self) -> str:
+        """The outcome, or ``waiting``, ``staging``, ``running``."""
+        if self.outcome is not None:
+            return self.outcome.value
+        return self.running.state if self.running else "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignView:
+    """A campaign. ``state`` is ``running`` (a controller may be at work, or it can be resumed) or ``finished``."""
+
+    id: str
+    project: Path
+    title: str
+    created: float
+    ended: float | None
+    state: str
+    tasks: tuple[TaskView, ...]
+
+    @property
+    def completed(self) -> int:
+        """Plans whose result can be used."""
+        return sum(task.outcome is not None and task.outcome.success for task in self.tasks)
+
+    @property
+    def over(self) -> int:
+        """Plans that have an outcome."""
+        return sum(task.outcome is not None for task in self.tasks)
+
+    def eta(self, now: float | None = None) -> float | None:
+        """Seconds until the last plan is done, judged by the pace so far; None before anything is known."""
+        now = time.time() if now is None else now
+        done = [t.execution_time for t in self.tasks if t.outcome is not None and not t.skipped and t.execution_time]
+        running = [t.running for t in self.tasks if t.running is not None]
+        rates = [(now - a.launched) / a.progress for a in running if a.launched and a.progress and a.progress > 0.02]
+        typical = _mean([*done, *rates])
+        if typical is None or not running:
+            return None
+        left = sum(max(0.0, (1.0 - (a.progress or 0.0)) * typical) for a in running)
+        waiting = sum(t.outcome is None for t in self.tasks) - len(running)
+        return (left + waiting * typical) / len(running)
+
+
+def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:
+    """Seconds until an attempt is done, by its progress so far; None when it has told none."""
+    if not attempt.progress or not attempt.launched:
+        return None
+    spent = (time.time() if now is None else now) - attempt.launched
+    return spent * (1.0 - attempt.progress) / attempt.progress
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def campaign_view(journal: Journal, campaign: str) -> CampaignView:
+    """The campaign as the journal has it now."""
+    head = journal.rows("SELECT * FROM campaigns WHERE id = ?", campaign)[0]
+    attempts: dict[str, list[AttemptView]] = {}
+    for row in journal.rows("SELECT * FROM attempts WHERE campaign = ? ORDER BY created, number", campaign):
+        attempts.setdefault(row["plan"], []).append(_attempt(row))
+    folder = Path(head["project"]).parent
+    tasks = journal.rows("SELECT * FROM tasks WHERE campaign = ? ORDER BY seq", campaign)
+    return CampaignView(
+        campaign, Path(head["project"]), head["title"], head["created"], head["ended"], head["state"],
+        tuple(_task(row, folder, tuple(attempts.get(row["plan"], ()))) for row in tasks),
+    )  # fmt: skip
+
+
+def _attempt(row: Row) -> AttemptView:
+    return AttemptView(
+        row["id"], row["plan"], row["number"], row["worker"], row["slot"], row["state"], row["folder"], row["created"], row["launched"],
+        row["ended"], Outcome(row["outcome"]) if row["outcome"] else None, row["message"], row["staged"], row["progress"],
+    )  # fmt: skip
+
+
+def _task(row: Row, folder: Path, attempts: tuple[AttemptView, ...]) -> TaskView:
+    return TaskView(
+        row["plan"], row["title"], row["flow_type"], Outcome(row["outcome"]) if row["outcome"] else None, row["message"], bool(row["skipped"]),
+        row["worker"], row["engine"], folder / row["result"] if row["result"] else None, row["seconds"], tuple(json.loads(row["warnings"])), attempts,
+    )  # fmt: skip

@@ -1,0 +1,247 @@
+"""The commands of ``ras-runner``, and how its errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ras_runner.errors import RasRunnerError
+
+#: Exit codes: 0 all completed, 1 a plan failed, 2 wrong input or a person must act, 3 no usable worker, 130 interrupted.
+EXIT_OK, EXIT_PLAN_FAILED, EXIT_INPUT, EXIT_NO_WORKER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="ras-runner",
+    help="Runs the plans of HEC-RAS projects on every machine you have, and loses nothing on the way.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 all completed, 1 a plan failed, 2 wrong input, 3 no usable worker, 130 interrupted (resume goes on).",
+)
+
+ProjectArgument = Annotated[Path, typer.Argument(help="Project folder or .prj file.", show_default=False)]
+CampaignArgument = Annotated[
+    str | None, typer.Argument(help="Campaign id; the latest if left out.", show_default=False)
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        envvar="RAS_RUNNER_STATE_DIR",
+        help="Folder of the journal [default: the user's state folder].",
+        show_default=False,
+    ),
+]
+InventoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-i",
+        "--inventory",
+        help="Inventory of workers (YAML) [default: inventory/local.yml if there, else this machine].",
+        show_default=False,
+    ),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="Engine on all workers: hecras-windows, hecras-linux or standin (NOT HEC-RAS).",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ras_runner import __version__
+
+        typer.echo(f"ras-runner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def plans(project: ProjectArgument, json: JsonOption = False) -> None:
+    """List the plans of a project, and what each lacks."""
+    from ras_runner.cli import listing
+
+    listing.plans(project, as_json=json)
+
+
+@app.command()
+def execute(
+    project: ProjectArgument,
+    plans: Annotated[str, typer.Option("--plans", help="Plan numbers such as 01,02, or all.")] = "all",
+    inventory: InventoryOption = None,
+    engine: EngineOption = "",
+    num_cores: Annotated[
+        int | None,
+        typer.Option("--num-cores", min=1, help="Cores of each plan [default: the worker's].", show_default=False),
+    ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option("--max-concurrent", min=1, help="At most so many plans at once.", show_default=False)
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0.001, help="Stop a plan after so many minutes.", show_default=False),
+    ] = None,
+    retries: Annotated[int, typer.Option("--retries", min=0, help="Repeat a plan whose model failed.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Run plans whose results are current, too.")] = False,
+    clear_geompre: Annotated[
+        bool, typer.Option("--clear-geompre", help="Make the geometry preprocessor's files anew.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run where; run nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background; print the campaign id.")] = False,
+    keep_workspaces: Annotated[
+        bool, typer.Option("--keep-workspaces", help="Keep the workspaces of all plans.")
+    ] = False,
+    json: JsonOption = False,
+    state_dir: StateOption = None,
+) -> None:
+    """Compute plans of a project; unchanged ones are skipped."""
+    from ras_runner.campaign.campaigns import CampaignSettings
+    from ras_runner.cli import running
+
+    settings = CampaignSettings(
+        num_cores=num_cores, max_concurrent=max_concurrent, timeout=timeout, retries=retries, force_rerun=force,
+        clear_geompre=clear_geompre, keep_workspaces=keep_workspaces,
+    )  # fmt: skip
+    order = running.Order(project, plans, inventory, engine, settings, state_dir)
+    if dry_run:
+        running.dry_run(order, as_json=json)
+    else:
+        _leave(running.detach(order) if detach else running.execute(order, as_json=json))
+
+
+@app.command()
+def resume(campaign: CampaignArgument = None, json: JsonOption = False, state_dir: StateOption = None) -> None:
+    """Go on with a campaign: attach to what runs, run what is left."""
+    from ras_runner.cli import running
+
+    _leave(running.resume(campaign, state_dir, as_json=json))
+
+
+@app.command()
+def cancel(
+    campaign: CampaignArgument = None,
+    plan: Annotated[str, typer.Option("--plan", help="Only this plan.", show_default=False)] = "",
+    state_dir: StateOption = None,
+) -> None:
+    """Stop a campaign, or one plan of it, with all its processes."""
+    from ras_runner.cli import running
+
+    running.cancel(campaign, plan, state_dir)
+
+
+@app.command()
+def status(
+    campaign: CampaignArgument = None,
+    every: Annotated[bool, typer.Option("--all", help="List all campaigns.")] = False,
+    json: JsonOption = False,
+    state_dir: StateOption = None,
+) -> None:
+    """Show how far a campaign is."""
+    from ras_runner.cli import listing
+
+    if every:
+        listing.campaigns(state_dir, as_json=json)
+    else:
+        listing.status(campaign, state_dir, as_json=json)
+
+
+@app.command()
+def watch(campaign: CampaignArgument = None, state_dir: StateOption = None) -> None:
+    """Follow a campaign until it is over."""
+    from ras_runner.cli import running
+
+    _leave(running.watch(campaign, state_dir))
+
+
+@app.command()
+def logs(
+    campaign: CampaignArgument = None,
+    plan: Annotated[str, typer.Option("--plan", help="Only this plan.", show_default=False)] = "",
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing until the campaign is over.")] = False,
+    state_dir: StateOption = None,
+) -> None:
+    """Print what the engines said."""
+    from ras_runner.cli import logs as logs_command
+
+    logs_command.logs(campaign, plan, state_dir, follow=follow)
+
+
+@app.command()
+def results(campaign: CampaignArgument = None, json: JsonOption = False, state_dir: StateOption = None) -> None:
+    """List the results of a campaign."""
+    from ras_runner.cli import listing
+
+    listing.results(campaign, state_dir, as_json=json)
+
+
+@app.command()
+def report(
+    campaign: CampaignArgument = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder to write [default: in the state folder].", show_default=False),
+    ] = None,
+    state_dir: StateOption = None,
+) -> None:
+    """Write the HTML report of a campaign and print its path."""
+    from ras_runner.cli import listing
+
+    listing.report(campaign, output, state_dir)
+
+
+@app.command()
+def workers(inventory: InventoryOption = None, engine: EngineOption = "", json: JsonOption = False) -> None:
+    """List the workers of an inventory, and why a host is none."""
+    from ras_runner.cli import listing
+
+    listing.workers(inventory, engine, as_json=json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to write the example project.")] = Path("ras-runner-demo"),
+) -> None:
+    """Write an example project, run it with the stand-in engine (NOT HEC-RAS), and make a report."""
+    from ras_runner.cli import running
+
+    _leave(running.demo(folder))
+
+
+def _leave(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def run() -> None:
+    """Run the command line; errors end in one clear message and an exit code, never in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a Windows console or pipe that knows no such character
+    try:
+        app()
+    except RasRunnerError as error:
+        typer.echo(f"ras-runner: {error}", err=True)
+        sys.exit(EXIT_INPUT if error.kind in ("input", "operator") else EXIT_NO_WORKER)
+    except KeyboardInterrupt:
+        typer.echo("ras-runner: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of stdout (head, less) has gone
+        sys.stderr.close()
+        sys.exit(EXIT_OK)

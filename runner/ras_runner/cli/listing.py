@@ -1,0 +1,251 @@
+"""Commands that show something: plans, workers, status, results, campaigns, report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ras_runner.cli.output import duration, first_line, print_json, print_table, short, size, talk
+
+if TYPE_CHECKING:
+    from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.view import CampaignView
+    from ras_runner.hecras.plan import Plan
+
+
+def open_journal(state_dir: Path | None) -> Journal:
+    """The journal of a state directory, or of the user's."""
+    from ras_runner.campaign.journal import Journal, default_state_dir
+
+    return Journal(state_dir or default_state_dir())
+
+
+def plans(project: Path, *, as_json: bool) -> None:
+    """``ras-runner plans``."""
+    from ras_runner.errors import InputError
+    from ras_runner.hecras.project import Project
+
+    opened = Project.open(project)
+    rows: list[dict[str, Any]] = []
+    for number in opened.plan_numbers:
+        try:
+            rows.append(_plan_row(opened.plan(number)))
+        except InputError as error:
+            rows.append({"plan_number": number, "title": "", "problem": error.cause})
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        [
+            row["plan_number"],
+            row["title"],
+            row.get("flow_type", ""),
+            row.get("geometry", ""),
+            row.get("flow", ""),
+            row.get("window", ""),
+            str(row.get("cores", "")),
+            row["problem"] or f"{row['files']} files, {size(row['bytes'])}",
+        ]
+        for row in rows
+    ]
+    print_table(
+        f"{opened.title} ({opened.prj})",
+        ["plan", "title", "type", "geometry", "flow", "simulation", "cores", "inputs"],
+        cells,
+    )
+
+
+def _plan_row(plan: Plan) -> dict[str, Any]:
+    from ras_runner.hecras.inputs import plan_inputs
+
+    inputs = plan_inputs(plan)
+    required = [f"{m.reference} ({m.referred_by})" for m in inputs.missing if m.required]
+    return {
+        "plan_number": plan.number,
+        "title": plan.title,
+        "short_id": plan.short_id,
+        "flow_type": plan.flow_type.value,
+        "geometry": plan.geometry,
+        "flow": plan.flow,
+        "start": plan.start.isoformat() if plan.start else None,
+        "end": plan.end.isoformat() if plan.end else None,
+        "window": f"{plan.start:%d%b%Y %H:%M} to {plan.end:%d%b%Y %H:%M}" if plan.start and plan.end else "",
+        "cores": plan.cores.d1 or plan.cores.d2 or "all",
+        "files": len(inputs.files),
+        "bytes": sum(item.path.stat().st_size for item in inputs.files),
+        "missing": [
+            {"reference": m.reference, "referred_by": m.referred_by, "required": m.required, "why": m.why}
+            for m in inputs.missing
+        ],
+        "problem": f"missing: {', '.join(required)}" if required else "",
+    }
+
+
+def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
+    """``ras-runner workers``."""
+    from ras_runner.fleet.pool import make_pool
+
+    pool = make_pool(inventory, engine)
+    rows: list[dict[str, Any]] = [
+        {"worker_id": w.worker_id, "type": w.type, "host": w.hostname, "engine": w.engine.name, "slots": w.max_parallel_plans,
+         "cores_total": w.spec.cores_total, "cores_per_plan": w.spec.cores_per_plan, "queue_priority": w.queue_priority, "problem": ""}
+        for w in pool.workers
+    ]  # fmt: skip
+    rows += [{"worker_id": name, "problem": reason} for name, reason in pool.left_out.items()]
+    talk(f"workers from {pool.source}")
+    if as_json:
+        print_json(rows)
+        return
+    keys = ["worker_id", "type", "host", "engine", "slots", "cores_total", "queue_priority", "problem"]
+    cells = [[str(row.get(key, "")) for key in keys] for row in rows]
+    print_table(
+        "Workers",
+        ["worker", "type", "host", "engine", "slots", "cores", "priority", "left out because"],
+        cells,
+        right=(4, 5, 6),
+    )
+
+
+def campaigns(state_dir: Path | None, *, as_json: bool) -> None:
+    """``ras-runner status --all``."""
+    from ras_runner.campaign.view import campaign_view
+
+    journal = open_journal(state_dir)
+    views = [
+        campaign_view(journal, row["id"]) for row in journal.rows("SELECT id FROM campaigns ORDER BY created DESC")
+    ]
+    rows = [_campaign_row(journal, view) for view in views]
+    if as_json:
+        print_json(rows)
+        return
+    cells = [[r["campaign"], r["state"], f"{r['completed']}/{r['plans']}", r["started"], r["project"]] for r in rows]
+    print_table("Campaigns", ["campaign", "state", "completed", "started", "project"], cells, right=(2,))
+
+
+def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
+    return {
+        "campaign": view.id,
+        "state": campaign_state(journal, view),
+        "project": str(view.project),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.created)),
+        "plans": len(view.tasks),
+        "over": view.over,
+        "completed": view.completed,
+        "eta_seconds": view.eta(),
+    }
+
+
+def campaign_state(journal: Journal, view: CampaignView) -> str:
+    """``finished``, ``running`` (a controller is at work) or ``interrupted`` (resume goes on)."""
+    from ras_runner.campaign.campaigns import is_controlled
+
+    if view.state == "finished":
+        return "finished"
+    return "running" if is_controlled(journal, view.id) else "interrupted"
+
+
+def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
+    """``ras-runner status``."""
+    from ras_runner.campaign.view import attempt_eta, campaign_view
+
+    journal = open_journal(state_dir)
+    view = campaign_view(journal, journal.campaign_id(campaign))
+    row = _campaign_row(journal, view)
+    tasks: list[dict[str, Any]] = []
+    for task in view.tasks:
+        attempt = task.running
+        tasks.append({
+            "plan_number": task.plan_number, "title": task.title, "state": task.state,
+            "worker_id": attempt.worker_id if attempt else task.worker_id,
+            "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
+            "eta_seconds": attempt_eta(attempt) if attempt else None, "message": task.message,
+        })  # fmt: skip
+    if as_json:
+        print_json({**row, "tasks": tasks})
+        return
+    cells = [
+        [
+            t["plan_number"],
+            t["title"],
+            t["state"],
+            t["worker_id"],
+            "" if t["progress"] is None else f"{t['progress']:.0%}",
+            duration(t["eta_seconds"]),
+            first_line(t["message"]),
+        ]
+        for t in tasks
+    ]
+    title = (
+        f"Campaign {view.id} ({row['state']}): {view.completed} of {len(view.tasks)} plans completed, {view.over} over"
+    )
+    print_table(title, ["plan", "title", "state", "worker", "done", "left", "message"], cells, right=(4, 5))
+    if row["state"] == "interrupted":
+        talk(f"no controller is running it; go on with: ras-runner resume {view.id}")
+
+
+def results(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
+    """``ras-runner results``."""
+    from ras_runner.campaign.view import campaign_view
+
+    journal = open_journal(state_dir)
+    print_results(campaign_view(journal, journal.campaign_id(campaign)), as_json=as_json)
+
+
+def print_results(view: CampaignView, *, as_json: bool) -> None:
+    """The results table, or the list of results as JSON."""
+    from ras_runner.api import execution_result
+
+    if as_json:
+        print_json([execution_result(task).as_dict() for task in view.tasks])
+        return
+    cells = [
+        [
+            task.plan_number,
+            task.title,
+            task.state,
+            "unchanged" if task.skipped else task.worker_id,
+            "" if task.skipped else duration(task.execution_time),
+            str(len(task.attempts)),
+            task.engine,
+            first_line(task.message) if not task.skipped else "",
+        ]
+        for task in view.tasks
+    ]
+    title = f"Campaign {view.id}: {view.completed} of {len(view.tasks)} plans completed"
+    print_table(
+        title, ["plan", "title", "outcome", "worker", "time", "tries", "engine", "message"], cells, right=(4, 5)
+    )
+
+
+def report(campaign: str | None, output: Path | None, state_dir: Path | None) -> None:
+    """``ras-runner report``."""
+    from ras_runner.campaign.view import campaign_view
+
+    journal = open_journal(state_dir)
+    view = campaign_view(journal, journal.campaign_id(campaign))
+    print(short(write_campaign_report(journal, view, output)))  # noqa: T201  stdout is data
+
+
+def write_campaign_report(journal: Journal, view: CampaignView, output: Path | None) -> Path:
+    """Write the HTML report of a campaign; returns its index.html."""
+    from ras_runner import __version__
+    from ras_runner.report.html import write_report
+    from ras_runner.report.model import AttemptRow, CampaignReport, PlanRow
+
+    rows = tuple(
+        PlanRow(
+            project=view.project.stem, plan_number=task.plan_number, title=task.title, flow_type=task.flow_type,
+            outcome=task.outcome.value if task.outcome else None, skipped=task.skipped, worker_id=task.worker_id, engine=task.engine,
+            execution_time=task.execution_time, warnings=task.warnings, message=task.message, result=task.result,
+            attempts=tuple(
+                AttemptRow(a.id, a.worker_id, a.slot, a.launched or a.created, a.ended, a.outcome.value if a.outcome else None, a.message)
+                for a in task.attempts
+            ),
+            bytes_staged=sum(a.bytes_staged for a in task.attempts),
+        )
+        for task in view.tasks
+    )  # fmt: skip
+    state = campaign_state(journal, view)
+    model = CampaignReport(view.id, str(view.project), view.title, view.created, view.ended, state, rows, __version__)
+    return write_report(model, output or journal.state_dir / "reports" / view.id)

@@ -1,0 +1,98 @@
+"""The live view of a campaign, drawn from the journal, so that ``execute`` and ``watch`` show the same."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ras_runner.campaign.journal import Journal
+from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view
+from ras_runner.cli.output import console, duration, style_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+_REFRESH_SECONDS = 0.5
+_LAST_OVER = 6
+
+
+def render(view: CampaignView) -> RenderableType:
+    """Running plans with their progress, the last that ended, and the whole campaign in one line."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    over = sorted(
+        (t for t in view.tasks if t.outcome is not None and not t.skipped and t.attempts),
+        key=lambda t: t.attempts[-1].ended or 0.0,
+    )
+    for task in over[-_LAST_OVER:]:
+        table.add_row(
+            task.plan_number,
+            Text(task.title[:40]),
+            Text(task.state, style_of(task.state)),
+            task.worker_id,
+            duration(task.execution_time),
+            "",
+        )
+    for task in view.tasks:
+        attempt = task.running
+        if attempt is None:
+            continue
+        left = attempt_eta(attempt)
+        bar = ProgressBar(total=1.0, completed=attempt.progress or 0.0, width=24)
+        table.add_row(
+            task.plan_number, Text(task.title[:40]), bar if attempt.state == "running" else Text(attempt.state, "cyan"),
+            f"{attempt.worker_id} slot {attempt.slot}", f"{attempt.progress or 0.0:4.0%}", f"{duration(left)} left" if left is not None else "",
+        )  # fmt: skip
+    eta = view.eta()
+    waiting = sum(t.state == "waiting" for t in view.tasks)
+    total = Text.assemble(
+        (f"{view.over} of {len(view.tasks)} over", "bold"), f", {view.completed} completed, {waiting} waiting",
+        f", about {duration(eta)} left" if eta is not None else "",
+    )  # fmt: skip
+    return Group(table, total)
+
+
+class LiveView:
+    """Shows a campaign on stderr while the block runs; nothing when stderr is no terminal."""
+
+    def __init__(self, state_dir: Path, campaign: str) -> None:
+        self._state_dir, self._campaign = state_dir, campaign
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._console = console(err=True)
+
+    def __enter__(self) -> LiveView:
+        if self._console.is_terminal:
+            self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def shown(self) -> bool:
+        """True when there is a terminal to draw on: lines of talk would disturb it."""
+        return self._thread is not None
+
+    def _show(self) -> None:
+        from rich.live import Live
+
+        journal = Journal(self._state_dir)
+        try:
+            with Live(console=self._console, auto_refresh=False, transient=True) as live:
+                while True:
+                    over = self._over.wait(_REFRESH_SECONDS)
+                    live.update(render(campaign_view(journal, self._campaign)), refresh=True)
+                    if over:
+                        return
+        finally:
+            journal.close()

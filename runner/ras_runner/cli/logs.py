@@ -1,0 +1,79 @@
+"""``ras-runner logs``: what the engines said, from the running workspaces or from the logs that were kept."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ras_runner.campaign.campaigns import campaign_workers, is_controlled
+from ras_runner.campaign.view import campaign_view
+from ras_runner.cli.listing import open_journal
+from ras_runner.errors import InputError
+from ras_runner.hecras.project import plan_number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.view import AttemptView
+    from ras_runner.workers.base import Worker
+
+_EVERY_SECONDS = 0.5
+
+
+def logs(campaign: str | None, plan: str, state_dir: Path | None, *, follow: bool) -> None:
+    """Print the engines' output, each line after its plan's number; with ``follow`` until the campaign is over."""
+    journal = open_journal(state_dir)
+    chosen = journal.campaign_id(campaign)
+    number = plan_number(plan) if plan else None
+    tail = _Tail(journal, chosen, number)
+    while True:
+        controlled = is_controlled(journal, chosen)
+        tail.print_new()
+        if not follow or not controlled:
+            break
+        time.sleep(_EVERY_SECONDS)
+    if number is not None and not tail.found:
+        raise InputError(
+            f"plan {number} has not been tried in campaign {chosen}", step="logs", action="see: ras-runner status"
+        )
+
+
+class _Tail:
+    """Prints of each attempt's stream what has not been printed."""
+
+    def __init__(self, journal: Journal, campaign: str, plan: str | None) -> None:
+        self._journal, self._campaign, self._plan = journal, campaign, plan
+        self._printed: dict[str, int] = {}
+        self._workers: dict[str, Worker] | None = None
+        self.found = False
+
+    def print_new(self) -> None:
+        view = campaign_view(self._journal, self._campaign)
+        for task in view.tasks:
+            if self._plan in (None, task.plan_number):
+                for attempt in task.attempts:
+                    self.found = True
+                    self._print(attempt, attempt is task.attempts[-1])
+
+    def _print(self, attempt: AttemptView, last: bool) -> None:
+        start = self._printed.get(attempt.id, 0)
+        data = self._read(attempt, start)
+        complete = data.rfind(b"\n") + 1 if attempt.outcome is None else len(data)
+        self._printed[attempt.id] = start + complete
+        head = attempt.plan_number if last and attempt.number == 1 else f"{attempt.plan_number}#{attempt.number}"
+        for line in data[:complete].decode("utf-8", "replace").splitlines():
+            sys.stdout.write(f"{head} | {line}\n")
+        sys.stdout.flush()
+
+    def _read(self, attempt: AttemptView, start: int) -> bytes:
+        kept = self._journal.state_dir / "logs" / self._campaign / f"{attempt.id}.log"
+        if kept.is_file():
+            return kept.read_bytes()[start:]
+        if self._workers is None:
+            self._workers = {worker.worker_id: worker for worker in campaign_workers(self._journal, self._campaign)}
+        worker = self._workers.get(attempt.worker_id)
+        if worker is None:
+            return b""
+        return worker.transport.read(worker.attempt_folder(attempt.id) / "stdout.log", start=start, last=1 << 30) or b""

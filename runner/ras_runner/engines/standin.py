@@ -1,0 +1,86 @@
+"""The stand-in engine: NOT HEC-RAS. Runs only where it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ras_runner.engines.base import Commands, System
+from ras_runner.engines.common import read_outcome, staged_files
+from ras_runner.errors import InputError
+from ras_runner.hecras.inputs import plan_inputs
+from ras_runner.hecras.messages import progress_fraction
+from ras_runner.hecras.plan import FlowType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ras_runner.engines.base import EngineRun, RunSettings, StagedFile
+    from ras_runner.hecras.inputs import PlanInputs
+    from ras_runner.hecras.plan import Plan
+    from ras_runner.hecras.results import ResultSummary
+
+LABEL = "STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE"
+
+
+@dataclass(frozen=True, slots=True)
+class StandinEngine:
+    """Real hydraulics on one reach, for machines without HEC-RAS.
+
+    Args:
+        system: operating system family of the worker.
+        command: how the worker starts it.
+    """
+
+    system: System
+    command: tuple[str, ...] = (sys.executable, "-m", "ras_standin")
+
+    @property
+    def name(self) -> str:
+        """Name and version; the version is the one installed here."""
+        import ras_standin
+
+        return f"stand-in {ras_standin.__version__}"
+
+    def check(self) -> None:
+        """It is a part of this installation: nothing can be missing."""
+
+    def check_plan(self, plan: Plan) -> None:
+        """Raise InputError for plans it cannot even try."""
+        if plan.flow_type is FlowType.QUASI_UNSTEADY:
+            raise InputError(
+                f"plan {plan.number} is quasi-unsteady (sediment), which the stand-in engine does not model",
+                step="check plan",
+                action="run it with HEC-RAS, or leave it out with --plans",
+            )
+
+    def inputs(self, plan: Plan) -> PlanInputs:
+        """The closure of files that the plan needs."""
+        return plan_inputs(plan)
+
+    def prepare(self, inputs: PlanInputs, settings: RunSettings, staged_name: str, scratch: Path) -> list[StagedFile]:
+        """The files of the workspace."""
+        del scratch  # it edits text only
+        return staged_files(inputs, settings, staged_name)
+
+    def commands(self, plan: Plan, settings: RunSettings, staged_name: str) -> Commands:
+        """One command, as ``Ras.exe -c``."""
+        step = (*self.command, "compute", f"{staged_name}.prj", f"{staged_name}.p{plan.number}")
+        threads = str(settings.cores)
+        return Commands((step,), {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads})
+
+    def progress(self, tails: Sequence[str], plan: Plan) -> float | None:
+        """Fraction of the simulated time that is done."""
+        return latest_progress(tails, plan)
+
+    def outcome(self, folder: Path, plan: Plan, run: EngineRun) -> ResultSummary:
+        """What became of the run."""
+        return read_outcome(folder, plan, run)
+
+
+def latest_progress(tails: Sequence[str], plan: Plan) -> float | None:
+    """The largest fraction that any of the progress files tells; None when none tells one."""
+    found = [f for tail in tails if (f := progress_fraction(tail, plan.start, plan.end)) is not None]
+    return max(found, default=None)

@@ -1,0 +1,182 @@
+"""The calls that differ between operating systems, in one place: detached processes, process trees, file locks.
+
+Everything else in ras_runner is written once for Windows, macOS and Linux.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import psutil
+
+#: Environment variable that marks every process of an attempt, so that a whole tree can be found again
+#: after its parent has died and its children were given to init.
+ATTEMPT_VARIABLE = "RAS_RUNNER_ATTEMPT"
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: BinaryIO) -> None:
+        msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+
+    #: The second set is for a controller that runs in a job which forbids its children to leave it.
+    _CREATION_FLAGS: tuple[int, ...] = (
+        subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_BREAKAWAY_FROM_JOB,
+        subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP,
+    )
+else:
+    import fcntl
+
+    def _lock(handle: BinaryIO) -> None:
+        fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    _CREATION_FLAGS: tuple[int, ...] = (0,)
+
+
+class FileLock:
+    """An exclusive lock on a file that the operating system frees when its holder ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: BinaryIO | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; False when another process holds it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = self.path.open("ab+")
+        try:
+            handle.seek(0)
+            _lock(handle)
+        except OSError:
+            handle.close()
+            return False
+        self._handle = handle
+        return True
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens when it is not held."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+def spawn_detached(
+    argv: Sequence[str], *, folder: Path, stdout: Path, stderr: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a program that outlives this one: own session, no console, streams to files.
+
+    Args:
+        argv: program and arguments; never a shell string.
+        folder: its working folder.
+        stdout, stderr: files that are appended to. Files and not pipes: HEC-RAS's grandchildren inherit them.
+        environment: variables added to this process's own.
+    """
+    env = {**os.environ, **environment}
+    with stdout.open("ab") as out, stderr.open("ab") as err:
+        for last, flags in enumerate(_CREATION_FLAGS, start=1 - len(_CREATION_FLAGS)):
+            try:
+                return subprocess.Popen(
+                    argv,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=env,
+                    start_new_session=True,
+                    creationflags=flags,
+                )
+            except PermissionError:
+                if last == 0:
+                    raise
+    raise AssertionError("unreachable: the last start either returned or raised")
+
+
+def native_id(pid: int) -> str:
+    """``pid:start time`` of a process, so that a reused pid is not taken for ours; ``pid:0`` when it has ended."""
+    import psutil
+
+    try:
+        return f"{pid}:{psutil.Process(pid).create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return f"{pid}:0"
+
+
+def _process(identity: str) -> psutil.Process | None:
+    import psutil
+
+    pid, _, started = identity.partition(":")
+    try:
+        process = psutil.Process(int(pid))
+        # psutil's start times of one process may differ by a clock tick between two readers
+        if abs(process.create_time() - float(started)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    except (psutil.NoSuchProcess, ValueError):
+        return None
+    return None
+
+
+def process_alive(identity: str) -> bool:
+    """True while the process that :func:`native_id` named is running."""
+    return _process(identity) is not None
+
+
+def attempt_processes(attempt: str, identity: str = "") -> list[psutil.Process]:
+    """All running processes of an attempt: those that carry its mark, and the descendants of its script.
+
+    Args:
+        attempt: value of the attempt variable.
+        identity: native id of the run script, if known.
+    """
+    import psutil
+
+    found: dict[int, psutil.Process] = {}
+    if (root := _process(identity)) is not None:
+        with contextlib.suppress(psutil.Error):
+            found.update({p.pid: p for p in (root, *root.children(recursive=True))})
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid not in found and process.environ().get(ATTEMPT_VARIABLE) == attempt:
+                found[process.pid] = process
+    return [p for p in found.values() if _running(p)]
+
+
+def _running(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def stop_attempt(attempt: str, identity: str = "", *, wait: float = 5.0) -> list[int]:
+    """End the whole process tree of an attempt; nothing else, and nothing by name.
+
+    Args:
+        attempt: value of the attempt variable that its processes carry.
+        identity: native id of the run script, if known.
+        wait: seconds to wait for them to go, per round.
+
+    Returns:
+        The pids that could not be ended (empty on success).
+    """
+    import psutil
+
+    alive: list[psutil.Process] = []
+    for _ in range(3):  # a process may have been started between listing and killing
+        alive = attempt_processes(attempt, identity)
+        if not alive:
+            break
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=wait)
+    return [p.pid for p in attempt_processes(attempt, identity)] if alive else []

@@ -1,0 +1,103 @@
+"""How files and commands reach a machine. Transports know nothing of HEC-RAS.
+
+Paths on the worker are pure paths by the worker's system, never the controller's. Every call either does what it says
+or raises a typed error that names the host and the step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path, PurePath
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One attempt to look at.
+
+    Attributes:
+        attempt: its id, which all its processes carry.
+        folder: its folder on the worker.
+        native_id: what :meth:`Transport.launch` returned; empty when the answer was lost.
+        progress_files: files below ``folder`` of which the ends are wanted.
+        whole_tree: alive as long as any process of the attempt is, even when the script has ended
+            (Ras.exe may end before its solver).
+    """
+
+    attempt: str
+    folder: PurePath
+    native_id: str
+    progress_files: tuple[PurePath, ...] = ()
+    whole_tree: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a look at an attempt found.
+
+    Attributes:
+        alive: the run script or any process it started is running.
+        exit_code: from exit.json; None while there is none.
+        tails: the ends of the progress files that exist.
+    """
+
+    alive: bool
+    exit_code: int | None
+    tails: tuple[str, ...] = ()
+
+
+class Transport(Protocol):
+    """Files and commands on one machine, below one worker folder."""
+
+    @property
+    def host(self) -> str:
+        """The machine's name, for messages."""
+
+    @property
+    def root(self) -> PurePath:
+        """The worker folder. Nothing outside it is ever touched."""
+
+    def exists(self, paths: Iterable[PurePath]) -> set[PurePath]:
+        """Those of ``paths`` that exist, in one call."""
+
+    def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
+        """Write a file atomically; folders are made. With ``digest`` (BLAKE3), what arrived is verified.
+
+        Raises:
+            SourceChangedError: the user's file no longer has that digest.
+            WorkerError: the worker's disk is full or not writable.
+        """
+
+    def copy(self, source: PurePath, target: PurePath) -> None:
+        """A private, writable copy on the worker."""
+
+    def link(self, source: PurePath, target: PurePath) -> None:
+        """A hard link on the worker (a copy where the file system has none)."""
+
+    def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
+        """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""
+
+    def collect(self, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Path:
+        """Make the files of ``folder`` that match the glob ``patterns`` readable on this machine.
+
+        Returns:
+            The folder that holds them: ``scratch`` after they were fetched into it, or where they lie already.
+        """
+
+    def remove(self, path: PurePath) -> None:
+        """Remove a file or a tree below the worker folder; nothing happens when it does not exist."""
+
+    def claim(self, folder: PurePath) -> bool:
+        """Take an attempt's claim, so that its run script can never start; False when it has started already."""
+
+    def launch(self, attempt: str, folder: PurePath, script: str) -> str:
+        """Start the run script detached; returns its native id at once."""
+
+    def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
+        """Look at many attempts in one call."""
+
+    def stop(self, probe: Probe) -> None:
+        """End the whole process tree that this attempt started; nothing else, and nothing by name."""

@@ -1,0 +1,204 @@
+"""This machine: plain files and detached processes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from ras_runner import oscalls
+from ras_runner.errors import OperatorError, RasRunnerError, WorkerError
+from ras_runner.hashing import copy_hashed
+from ras_runner.transports.base import Probe, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_TAIL_BYTES = 4096
+
+
+class LocalTransport:
+    """The machine that the controller runs on.
+
+    Args:
+        root: the worker folder; made when it does not exist.
+    """
+
+    host = "this machine"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def exists(self, paths: Iterable[PurePath]) -> set[PurePath]:
+        """Those of ``paths`` that exist."""
+        return {path for path in paths if Path(path).exists()}
+
+    def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
+        """Write a file atomically, verified by ``digest`` if given."""
+        with self._step("stage", target):
+            self._write(Path(target), source, digest)
+
+    def copy(self, source: PurePath, target: PurePath) -> None:
+        """A private, writable copy."""
+        with self._step("stage", target):
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+    def link(self, source: PurePath, target: PurePath) -> None:
+        """A hard link, or a copy where the file system has none."""
+        with self._step("stage", target):
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, target)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
+                shutil.copyfile(source, target)
+
+    def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
+        """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""
+        try:
+            with Path(path).open("rb") as handle:
+                size = handle.seek(0, os.SEEK_END)
+                handle.seek(max(start, size - last, 0))
+                return handle.read(last)
+        except (
+            FileNotFoundError,
+            PermissionError,
+            NotADirectoryError,
+        ):  # PermissionError: just being renamed on Windows
+            return None
+
+    def collect(self, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Path:
+        """The folder itself: its files can be read where they lie."""
+        del patterns, scratch
+        return Path(folder)
+
+    def remove(self, path: PurePath) -> None:
+        """Remove a file or a tree below the worker folder."""
+        real = Path(path)
+        if self.root not in real.parents:
+            raise WorkerError(
+                f"{real} is not below the worker folder {self.root}: not removed", step="clean", host=self.host
+            )
+        if real.is_dir() and not real.is_symlink():
+            shutil.rmtree(real, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                real.unlink()
+
+    def claim(self, folder: PurePath) -> bool:
+        """Take an attempt's claim; False when its script has it."""
+        if not Path(folder).is_dir():
+            return True
+        try:
+            Path(folder, "claim").mkdir()
+        except FileExistsError:
+            return False
+        return True
+
+    def launch(self, attempt: str, folder: PurePath, script: str) -> str:
+        """Start the run script in a session of its own."""
+        path = Path(folder) / script
+        argv = (
+            [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/c", str(path)]
+            if sys.platform == "win32"
+            else ["/bin/sh", str(path)]
+        )
+        with self._step("launch", folder):
+            child = oscalls.spawn_detached(
+                argv,
+                folder=Path(folder),
+                stdout=Path(folder) / "launch.log",
+                stderr=Path(folder) / "launch.log",
+                environment={oscalls.ATTEMPT_VARIABLE: attempt},
+            )
+        self._children[attempt] = child
+        return oscalls.native_id(child.pid)
+
+    def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
+        """Look at many attempts."""
+        return {probe.attempt: self._look(probe) for probe in probes}
+
+    def stop(self, probe: Probe) -> None:
+        """End the whole process tree of an attempt."""
+        left = oscalls.stop_attempt(probe.attempt, probe.native_id)
+        self._forget(probe.attempt)
+        if left:
+            raise WorkerError(
+                f"processes {', '.join(map(str, left))} of attempt {probe.attempt} could not be ended",
+                step="stop",
+                host=self.host,
+                action="end them by hand; their workspace is kept",
+            )
+
+    def _look(self, probe: Probe) -> Status:
+        alive = self._alive(probe)
+        exit_code = self._exit_code(probe.folder)  # after the look at the process: it writes this as its last act
+        if exit_code is not None:
+            self._forget(probe.attempt)
+        tails = (self.read(path, last=_TAIL_BYTES) for path in probe.progress_files)
+        return Status(alive, exit_code, tuple(tail.decode("latin-1") for tail in tails if tail))
+
+    def _alive(self, probe: Probe) -> bool:
+        child = self._children.get(probe.attempt)
+        if child is not None:
+            if child.poll() is None:
+                return True
+        elif oscalls.process_alive(probe.native_id):
+            return True
+        if not probe.whole_tree and self._exit_code(probe.folder) is not None:
+            return False
+        return bool(oscalls.attempt_processes(probe.attempt, probe.native_id))
+
+    def _exit_code(self, folder: PurePath) -> int | None:
+        text = self.read(Path(folder) / "exit.json")
+        if text is None:
+            return None
+        try:
+            return int(json.loads(text)["exit_code"])
+        except (ValueError, KeyError, TypeError):
+            return None  # not ours, or torn by a full disk: the attempt ends as lost when its processes are gone
+
+    def _forget(self, attempt: str) -> None:
+        child = self._children.pop(attempt, None)
+        if child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=5)
+
+    @staticmethod
+    def _write(target: Path, source: Path | bytes, digest: str) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            if isinstance(source, bytes):
+                temporary.write_bytes(source)
+            else:
+                copy_hashed(source, temporary, expected=digest)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _step(self, step: str, path: PurePath) -> Iterator[None]:
+        try:
+            yield
+        except RasRunnerError:
+            raise
+        except OSError as error:
+            raise self._explained(step, path, error) from error
+
+    def _explained(self, step: str, path: PurePath, error: OSError) -> RasRunnerError:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+            return OperatorError(f"the disk of the worker folder {self.root} is full", step=step, host=self.host,
+                                 action="free space there, or give another worker_folder; then: ras-runner resume")  # fmt: skip
+        return WorkerError(f"{path}: {error.strerror or error}", step=step, host=self.host,
+                           action=f"check that {self.root} exists and can be written")  # fmt: skip

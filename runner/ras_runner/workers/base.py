@@ -1,0 +1,136 @@
+"""A worker: a place that runs plans. It joins a transport (how to reach it), an engine (how to compute) and slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ras_runner.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import ValidationError
+
+    from ras_runner.engines.base import Engine
+    from ras_runner.transports.base import Transport
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+
+class WorkerSpec(BaseModel):
+    """What all worker types are told. Unknown parameters are refused.
+
+    Attributes:
+        worker_id: name in results, journal and report.
+        engine: engine that computes there.
+        cores_total: cores that plans may use.
+        cores_per_plan: cores a plan gets when the campaign does not say.
+        max_parallel_plans: upper limit of slots; none when left out.
+        queue_priority: 0 to 9; workers with a lower number are filled first.
+        process_priority: operating system priority of the engine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    worker_id: Annotated[str, Field(pattern=_NAME)]
+    engine: Annotated[str, Field(min_length=1)]
+    cores_total: Annotated[int, Field(ge=1, le=4096)]
+    cores_per_plan: Annotated[int, Field(ge=1, le=4096)] = 4
+    max_parallel_plans: Annotated[int, Field(ge=1)] | None = None
+    queue_priority: Annotated[int, Field(ge=0, le=9)] = 0
+    process_priority: Literal["low", "below normal", "normal"] = "low"
+
+    def slots(self, num_cores: int | None = None) -> int:
+        """How many plans run at once with ``num_cores`` each: at least one, at most ``max_parallel_plans``."""
+        slots = max(1, self.cores_total // (num_cores or self.cores_per_plan))
+        return slots if self.max_parallel_plans is None else min(slots, self.max_parallel_plans)
+
+    def cores(self, num_cores: int | None = None) -> int:
+        """Cores of one plan: what was asked for, but no more than the worker has."""
+        return min(num_cores or self.cores_per_plan, self.cores_total)
+
+
+Spec = TypeVar("Spec", bound=WorkerSpec)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker that is ready to take plans.
+
+    Attributes:
+        type: its type, as in ``init_ras_worker(type, ...)``.
+        spec: what it was told.
+        engine: how plans are computed there.
+        transport: how files and commands reach it.
+    """
+
+    type: str
+    spec: WorkerSpec
+    engine: Engine
+    transport: Transport
+
+    @property
+    def worker_id(self) -> str:
+        """Its name."""
+        return self.spec.worker_id
+
+    @property
+    def hostname(self) -> str:
+        """The machine's name."""
+        return self.transport.host
+
+    @property
+    def queue_priority(self) -> int:
+        """0 to 9; lower is filled first."""
+        return self.spec.queue_priority
+
+    @property
+    def max_parallel_plans(self) -> int:
+        """Slots with ``cores_per_plan`` cores each."""
+        return self.spec.slots()
+
+    def attempt_folder(self, attempt: str) -> PurePath:
+        """Where an attempt lives on the worker."""
+        return self.transport.root / "w" / attempt
+
+    def store_path(self, digest: str) -> PurePath:
+        """Where content with this digest lies in the worker's store."""
+        return self.transport.root / "store" / digest[:2] / digest
+
+
+def validated(model: type[Spec], parameters: Mapping[str, Any], worker_type: str) -> Spec:
+    """``parameters`` as a spec, or an InputError that says which is wrong and lists the valid ones."""
+    from pydantic import ValidationError
+
+    try:
+        return model(**parameters)
+    except ValidationError as error:
+        raise InputError(
+            f"worker type {worker_type}: {_sentence(error)}",
+            step="init worker",
+            action=f"valid parameters are {', '.join(sorted(model.model_fields))}",
+        ) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    return "; ".join(
+        f"unknown parameter {'.'.join(map(str, e['loc']))!r}"
+        if e["type"] == "extra_forbidden"
+        else f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+        for e in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def default_worker_folder() -> Path:
+    """Where local attempts live when nothing is said: short on Windows, as HEC-RAS paths are limited to 260 characters."""
+    import sys
+
+    import platformdirs
+
+    return (
+        Path(r"C:\RasRemote") if sys.platform == "win32" else Path(platformdirs.user_cache_dir("ras-runner")) / "worker"
+    )
