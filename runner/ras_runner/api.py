@@ -190,15 +190,22 @@ def compute_parallel_remote(
         CampaignSettings,
         create_campaign,
         prepare_plans,
-        run_campaign,
         select_plans,
     )
     from ras_runner.campaign.journal import Journal, default_state_dir
+    from ras_runner.campaign.run import run_campaign
     from ras_runner.campaign.view import campaign_view
 
     project = as_project(ras_object)
-    settings = CampaignSettings(num_cores=num_cores, clear_geompre=clear_geompre, force_rerun=force_rerun, max_concurrent=max_concurrent,
-                                keep_workspaces=not autoclean, timeout=timeout, retries=retries)  # fmt: skip
+    settings = CampaignSettings(
+        num_cores=num_cores,
+        clear_geompre=clear_geompre,
+        force_rerun=force_rerun,
+        max_concurrent=max_concurrent,
+        keep_workspaces=not autoclean,
+        timeout=timeout,
+        retries=retries,
+    )
     journal = Journal(Path(state_dir) if state_dir else default_state_dir())
     try:
         prepared = prepare_plans(project, select_plans(project, plan_numbers), workers, settings, journal)
@@ -222,8 +229,11 @@ def as_project(ras_object: Any) -> Project:
         return chosen.project
     folder, name = getattr(chosen, "project_folder", None), getattr(chosen, "project_name", None)
     if folder is None or name is None:
-        raise InputError(f"ras_object is a {type(chosen).__name__}, which has no project_folder and project_name", step="open project",
-                         action="give what init_ras_project returned")  # fmt: skip
+        raise InputError(
+            f"ras_object is a {type(chosen).__name__}, which has no project_folder and project_name",
+            step="open project",
+            action="give what init_ras_project returned",
+        )
     return Project.open(Path(folder) / f"{name}.prj")
 
 
@@ -232,6 +242,14 @@ def execution_result(task: TaskView) -> ExecutionResult:
     success = task.outcome is not None and task.outcome.success
     message = None if success else task.message or f"the plan is {task.state}"
     return ExecutionResult(
-        task.plan_number, task.worker_id, success, str(task.result) if success and task.result else None, message,
-        task.execution_time or 0.0, task.state, len(task.attempts), task.engine, task.warnings,
-    )  # fmt: skip
+        task.plan_number,
+        task.worker_id,
+        success,
+        str(task.result) if success and task.result else None,
+        message,
+        task.execution_time or 0.0,
+        task.state,
+        len(task.attempts),
+        task.engine,
+        task.warnings,
+    )

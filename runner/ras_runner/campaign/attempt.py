@@ -1,4 +1,4 @@
-"""One attempt: stage, launch, and when it has ended: verify, publish. Blocking work, done in the controller's threads."""
+"""One attempt: stage, launch, and when it has ended verify and publish. Done in the controller's threads."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Attempt:
     slot: int
     settings: RunSettings
     folder: PurePath
-    tree: PurePosixPath = PurePosixPath(TREE)
+    tree: PurePosixPath = field(default_factory=lambda: PurePosixPath(TREE))
     inputs: str = ""
     native_id: str = ""
     launched: float = 0.0

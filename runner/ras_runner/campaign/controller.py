@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, Verified, begin, keep_log, new_attempt, publish_attempt, verify
+from ras_runner.campaign.events import task_ended
 from ras_runner.campaign.scheduler import (
     AttemptEnded,
     Blame,
@@ -212,7 +213,7 @@ class Controller:
     def _record(self, decision: Decision, records: list[tuple[str, dict[str, Any]]]) -> None:
         match decision:
             case Finish(plan, outcome, reason):
-                records.append(("task-ended", self._task_end(plan, outcome, reason)))
+                records.append(self._task_end(plan, outcome, reason))
             case Quarantine(worker, seconds, for_good, reason):
                 records.append(
                     (
@@ -221,23 +222,12 @@ class Controller:
                     )
                 )
 
-    def _task_end(self, plan: str, outcome: Outcome, reason: str) -> dict[str, Any]:
+    def _task_end(self, plan: str, outcome: Outcome, reason: str) -> tuple[str, dict[str, Any]]:
         attempt = self.attempts.get(plan)
-        data = {
-            "plan": plan,
-            "outcome": outcome.value,
-            "message": reason,
-            "skipped": 0,
-            "worker": "",
-            "engine": "",
-            "result": None,
-            "seconds": None,
-            "warnings": "[]",
-        }
-        if attempt is not None:
-            data.update(worker=attempt.worker.worker_id, engine=attempt.worker.engine.name)
-            data.update(self._ends.pop(attempt.id, {}))
-        return data
+        if attempt is None:
+            return task_ended(plan, outcome, reason)
+        names = {"worker": attempt.worker.worker_id, "engine": attempt.worker.engine.name}
+        return task_ended(plan, outcome, reason, **names, **self._ends.pop(attempt.id, {}))
 
     def _act(self, decision: Decision) -> None:
         match decision:
@@ -277,9 +267,13 @@ class Controller:
             log = self.journal.state_dir / "errors.log"
             with log.open("a", encoding="utf-8") as out:
                 out.write(
-                    f"{time.strftime('%Y-%m-%d %H:%M:%S')} campaign {self.campaign} attempt {attempt.id}\n{traceback.format_exc()}\n"
+                    f"{time.strftime('%Y-%m-%d %H:%M:%S')} campaign {self.campaign} attempt {attempt.id}\n"
+                    f"{traceback.format_exc()}\n"
                 )
-            reason = f"internal error of ras-runner: {type(error).__name__}: {error}\n  next: please report it with the log\n  log: {log}"
+            reason = (
+                f"internal error of ras-runner: {type(error).__name__}: {error}\n"
+                f"  next: please report it with the log\n  log: {log}"
+            )
             self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, reason))
 
     def _look(self) -> None:
@@ -318,7 +312,7 @@ class Controller:
         self._stops[attempt.id] = self._pool.submit(self._stop_tree, attempt)
 
     def _stop_tree(self, attempt: Attempt) -> None:
-        """End an attempt's processes. Its end is reported by whoever holds it: the look, or the thread that begins it."""
+        """End an attempt's processes; the look then sees that it has ended."""
         try:
             attempt.worker.transport.stop(attempt.probe())
         except RasRunnerError as error:  # the look stops it again: a slot is not given away while something runs in it

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ras_runner.campaign.events import APPLY
 from ras_runner.errors import InputError, OperatorError
 
 if TYPE_CHECKING:
@@ -21,47 +22,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _DERIVED = ("campaigns", "tasks", "attempts", "receipts")
-
-#: What each kind of event does to the derived tables. Parameters: the event's data, and ``at`` and ``campaign``.
-_APPLY: dict[str, tuple[str, ...]] = {
-    "campaign-created": (
-        "INSERT INTO campaigns (id, project, title, created, state, workers, settings) "
-        "VALUES (:campaign, :project, :title, :at, 'running', :workers, :settings)",
-    ),
-    "task-added": (
-        "INSERT INTO tasks (campaign, plan, seq, title, flow_type, expected) "
-        "VALUES (:campaign, :plan, :seq, :title, :flow_type, :expected)",
-    ),
-    "attempt-created": (
-        "INSERT INTO attempts (id, campaign, plan, number, worker, slot, state, folder, created) "
-        "VALUES (:attempt, :campaign, :plan, :number, :worker, :slot, 'staging', :folder, :at)",
-    ),
-    "attempt-launching": (
-        "UPDATE attempts SET state = 'launching', staged = :staged, tree = :tree, inputs = :inputs, launched = :at WHERE id = :attempt",
-    ),
-    "attempt-launched": ("UPDATE attempts SET state = 'running', native_id = :native_id WHERE id = :attempt",),
-    "attempt-unpublished": ("UPDATE attempts SET state = 'unpublished', message = :message WHERE id = :attempt",),
-    "attempt-ended": (
-        "UPDATE attempts SET state = 'ended', ended = :at, outcome = :outcome, message = :message, blame = :blame WHERE id = :attempt",
-    ),
-    "attempt-cleaned": ("UPDATE attempts SET cleaned = 1 WHERE id = :attempt",),
-    "result-published": (
-        "INSERT OR REPLACE INTO receipts (project, plan, engine, inputs, result, digest, outcome, warnings, seconds, worker, campaign, attempt, at) "
-        "VALUES (:project, :plan, :engine, :inputs, :result, :digest, :outcome, :warnings, :seconds, :worker, :campaign, :attempt, :at)",
-    ),
-    "task-ended": (
-        "UPDATE tasks SET outcome = :outcome, message = :message, skipped = :skipped, worker = :worker, engine = :engine, result = :result, "
-        "seconds = :seconds, warnings = :warnings WHERE campaign = :campaign AND plan = :plan",
-    ),
-    "task-reopened": ("UPDATE tasks SET outcome = NULL, message = '' WHERE campaign = :campaign AND plan = :plan",),
-    "campaign-resumed": ("UPDATE campaigns SET state = 'running', ended = NULL WHERE id = :campaign",),
-    "campaign-finished": ("UPDATE campaigns SET state = 'finished', ended = :at WHERE id = :campaign",),
-    # recorded for the reader; they change no table
-    "cancel-requested": (),
-    "worker-quarantined": (),
-    "attempt-attached": (),
-    "note": (),
-}
 
 
 class Journal:
@@ -140,8 +100,11 @@ class Journal:
         latest = [row["id"] for row in self.rows("SELECT id FROM campaigns ORDER BY created DESC, rowid DESC LIMIT 10")]
         if campaign is None:
             if not latest:
-                raise InputError(f"no campaign has been run yet (journal {self.path})", step="find campaign",
-                                 action="start one with: ras-runner execute PROJECT")  # fmt: skip
+                raise InputError(
+                    f"no campaign has been run yet (journal {self.path})",
+                    step="find campaign",
+                    action="start one with: ras-runner execute PROJECT",
+                )
             return str(latest[0])
         found = self.rows(
             "SELECT id FROM campaigns WHERE id = ? OR id LIKE ? || '%'",
@@ -199,14 +162,15 @@ class Journal:
         self._apply(campaign, kind, at, data)
 
     def _apply(self, campaign: str, kind: str, at: float, data: dict[str, Any]) -> None:
-        for statement in _APPLY[kind]:
+        for statement in APPLY[kind]:
             self._db.execute(statement, {**data, "campaign": campaign, "at": at})
 
     def _migrate(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise OperatorError(
-                f"the journal {self.path} was written by a newer ras-runner (schema {version}, this one knows {SCHEMA_VERSION})",
+                f"the journal {self.path} was written by a newer ras-runner "
+                f"(schema {version}, this one knows {SCHEMA_VERSION})",
                 step="open journal",
                 action="update ras-runner, or give another --state-dir",
             )

@@ -61,7 +61,8 @@ def _content(item: InputFile, hasher: FileHasher) -> str:
 def find_receipt(journal: Journal, project: Project, plan: str) -> Receipt | None:
     """The receipt of a plan's published result, if there is one."""
     row = journal.row(
-        "SELECT plan, engine, inputs, result, digest, outcome, warnings, seconds, worker FROM receipts WHERE project = ? AND plan = ?",
+        "SELECT plan, engine, inputs, result, digest, outcome, warnings, seconds, worker FROM receipts "
+        "WHERE project = ? AND plan = ?",
         str(project.prj),
         plan,
     )

@@ -203,7 +203,7 @@ class _Worker:
 
 
 class Scheduler:
-    """The queue of one campaign. Feed it events with :meth:`handle`, carry out the decisions, report what came of them."""
+    """The queue of one campaign: feed it events, carry out its decisions, report what came of them."""
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
@@ -237,7 +237,7 @@ class Scheduler:
         return self._running
 
     def next_wake(self) -> float | None:
-        """When a :class:`Tick` may change something: the end of the first quarantine; None when nothing is waited for."""
+        """When a :class:`Tick` may change something: the end of the first quarantine; None when none is on."""
         rests = [w.rests_until for w in self._workers.values() if not w.out and w.rests_until > self._now]
         return min(rests, default=None)
 

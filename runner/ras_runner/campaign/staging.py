@@ -54,10 +54,12 @@ def inside_tree(folder: PurePosixPath, place: PurePosixPath) -> PurePosixPath:
             parts.pop()
         else:
             parts.append(part)
-    if not parts or parts[0] != TREE or place.is_absolute():
-        raise InputError(
-            f"{place} would leave the workspace", step="stage", action="move the file into or beside the project folder"
-        )
+        if not parts or place.is_absolute():
+            raise InputError(
+                f"{place} would leave the workspace",
+                step="stage",
+                action="move the file into or beside the project folder",
+            )
     return PurePosixPath(*parts)
 
 

@@ -124,20 +124,47 @@ def campaign_view(journal: Journal, campaign: str) -> CampaignView:
     folder = Path(head["project"]).parent
     tasks = journal.rows("SELECT * FROM tasks WHERE campaign = ? ORDER BY seq", campaign)
     return CampaignView(
-        campaign, Path(head["project"]), head["title"], head["created"], head["ended"], head["state"],
+        campaign,
+        Path(head["project"]),
+        head["title"],
+        head["created"],
+        head["ended"],
+        head["state"],
         tuple(_task(row, folder, tuple(attempts.get(row["plan"], ()))) for row in tasks),
-    )  # fmt: skip
+    )
 
 
 def _attempt(row: Row) -> AttemptView:
     return AttemptView(
-        row["id"], row["plan"], row["number"], row["worker"], row["slot"], row["state"], row["folder"], row["created"], row["launched"],
-        row["ended"], Outcome(row["outcome"]) if row["outcome"] else None, row["message"], row["staged"], row["progress"],
-    )  # fmt: skip
+        row["id"],
+        row["plan"],
+        row["number"],
+        row["worker"],
+        row["slot"],
+        row["state"],
+        row["folder"],
+        row["created"],
+        row["launched"],
+        row["ended"],
+        Outcome(row["outcome"]) if row["outcome"] else None,
+        row["message"],
+        row["staged"],
+        row["progress"],
+    )
 
 
 def _task(row: Row, folder: Path, attempts: tuple[AttemptView, ...]) -> TaskView:
     return TaskView(
-        row["plan"], row["title"], row["flow_type"], Outcome(row["outcome"]) if row["outcome"] else None, row["message"], bool(row["skipped"]),
-        row["worker"], row["engine"], folder / row["result"] if row["result"] else None, row["seconds"], tuple(json.loads(row["warnings"])), attempts,
-    )  # fmt: skip
+        row["plan"],
+        row["title"],
+        row["flow_type"],
+        Outcome(row["outcome"]) if row["outcome"] else None,
+        row["message"],
+        bool(row["skipped"]),
+        row["worker"],
+        row["engine"],
+        folder / row["result"] if row["result"] else None,
+        row["seconds"],
+        tuple(json.loads(row["warnings"])),
+        attempts,
+    )

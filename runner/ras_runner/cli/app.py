@@ -10,7 +10,7 @@ import typer
 
 from ras_runner.errors import RasRunnerError
 
-#: Exit codes: 0 all completed, 1 a plan failed, 2 wrong input or a person must act, 3 no usable worker, 130 interrupted.
+#: 0 all completed, 1 a plan failed, 2 wrong input or a person must act, 3 no usable worker, 130 interrupted.
 EXIT_OK, EXIT_PLAN_FAILED, EXIT_INPUT, EXIT_NO_WORKER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
@@ -20,7 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 all completed, 1 a plan failed, 2 wrong input, 3 no usable worker, 130 interrupted (resume goes on).",
+    epilog="Exit codes: 0 all completed, 1 a plan failed, 2 wrong input or a person must act, 3 no usable worker, "
+    "130 interrupted (resume goes on).",
 )
 
 ProjectArgument = Annotated[Path, typer.Argument(help="Project folder or .prj file.", show_default=False)]
@@ -116,9 +117,14 @@ def execute(
     from ras_runner.cli import running
 
     settings = CampaignSettings(
-        num_cores=num_cores, max_concurrent=max_concurrent, timeout=timeout, retries=retries, force_rerun=force,
-        clear_geompre=clear_geompre, keep_workspaces=keep_workspaces,
-    )  # fmt: skip
+        num_cores=num_cores,
+        max_concurrent=max_concurrent,
+        timeout=timeout,
+        retries=retries,
+        force_rerun=force,
+        clear_geompre=clear_geompre,
+        keep_workspaces=keep_workspaces,
+    )
     order = running.Order(project, plans, inventory, engine, settings, state_dir)
     if dry_run:
         running.dry_run(order, as_json=json)

@@ -88,10 +88,19 @@ def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
 
     pool = make_pool(inventory, engine)
     rows: list[dict[str, Any]] = [
-        {"worker_id": w.worker_id, "type": w.type, "host": w.hostname, "engine": w.engine.name, "slots": w.max_parallel_plans,
-         "cores_total": w.spec.cores_total, "cores_per_plan": w.spec.cores_per_plan, "queue_priority": w.queue_priority, "problem": ""}
+        {
+            "worker_id": w.worker_id,
+            "type": w.type,
+            "host": w.hostname,
+            "engine": w.engine.name,
+            "slots": w.max_parallel_plans,
+            "cores_total": w.spec.cores_total,
+            "cores_per_plan": w.spec.cores_per_plan,
+            "queue_priority": w.queue_priority,
+            "problem": "",
+        }
         for w in pool.workers
-    ]  # fmt: skip
+    ]
     rows += [{"worker_id": name, "problem": reason} for name, reason in pool.left_out.items()]
     talk(f"workers from {pool.source}")
     if as_json:
@@ -138,7 +147,7 @@ def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
 
 def campaign_state(journal: Journal, view: CampaignView) -> str:
     """``finished``, ``running`` (a controller is at work) or ``interrupted`` (resume goes on)."""
-    from ras_runner.campaign.campaigns import is_controlled
+    from ras_runner.campaign.run import is_controlled
 
     if view.state == "finished":
         return "finished"
@@ -155,12 +164,17 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
     tasks: list[dict[str, Any]] = []
     for task in view.tasks:
         attempt = task.running
-        tasks.append({
-            "plan_number": task.plan_number, "title": task.title, "state": task.state,
-            "worker_id": attempt.worker_id if attempt else task.worker_id,
-            "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
-            "eta_seconds": attempt_eta(attempt) if attempt else None, "message": task.message,
-        })  # fmt: skip
+        tasks.append(
+            {
+                "plan_number": task.plan_number,
+                "title": task.title,
+                "state": task.state,
+                "worker_id": attempt.worker_id if attempt else task.worker_id,
+                "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
+                "eta_seconds": attempt_eta(attempt) if attempt else None,
+                "message": task.message,
+            }
+        )
     if as_json:
         print_json({**row, "tasks": tasks})
         return
@@ -235,17 +249,34 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
 
     rows = tuple(
         PlanRow(
-            project=view.project.stem, plan_number=task.plan_number, title=task.title, flow_type=task.flow_type,
-            outcome=task.outcome.value if task.outcome else None, skipped=task.skipped, worker_id=task.worker_id, engine=task.engine,
-            execution_time=task.execution_time, warnings=task.warnings, message=task.message, result=task.result,
+            project=view.project.stem,
+            plan_number=task.plan_number,
+            title=task.title,
+            flow_type=task.flow_type,
+            outcome=task.outcome.value if task.outcome else None,
+            skipped=task.skipped,
+            worker_id=task.worker_id,
+            engine=task.engine,
+            execution_time=task.execution_time,
+            warnings=task.warnings,
+            message=task.message,
+            result=task.result,
             attempts=tuple(
-                AttemptRow(a.id, a.worker_id, a.slot, a.launched or a.created, a.ended, a.outcome.value if a.outcome else None, a.message)
+                AttemptRow(
+                    a.id,
+                    a.worker_id,
+                    a.slot,
+                    a.launched or a.created,
+                    a.ended,
+                    a.outcome.value if a.outcome else None,
+                    a.message,
+                )
                 for a in task.attempts
             ),
             bytes_staged=sum(a.bytes_staged for a in task.attempts),
         )
         for task in view.tasks
-    )  # fmt: skip
+    )
     state = campaign_state(journal, view)
     model = CampaignReport(view.id, str(view.project), view.title, view.created, view.ended, state, rows, __version__)
     return write_report(model, output or journal.state_dir / "reports" / view.id)

@@ -46,15 +46,20 @@ def render(view: CampaignView) -> RenderableType:
         left = attempt_eta(attempt)
         bar = ProgressBar(total=1.0, completed=attempt.progress or 0.0, width=24)
         table.add_row(
-            task.plan_number, Text(task.title[:40]), bar if attempt.state == "running" else Text(attempt.state, "cyan"),
-            f"{attempt.worker_id} slot {attempt.slot}", f"{attempt.progress or 0.0:4.0%}", f"{duration(left)} left" if left is not None else "",
-        )  # fmt: skip
+            task.plan_number,
+            Text(task.title[:40]),
+            bar if attempt.state == "running" else Text(attempt.state, "cyan"),
+            f"{attempt.worker_id} slot {attempt.slot}",
+            f"{attempt.progress or 0.0:4.0%}",
+            f"{duration(left)} left" if left is not None else "",
+        )
     eta = view.eta()
     waiting = sum(t.state == "waiting" for t in view.tasks)
     total = Text.assemble(
-        (f"{view.over} of {len(view.tasks)} over", "bold"), f", {view.completed} completed, {waiting} waiting",
+        (f"{view.over} of {len(view.tasks)} over", "bold"),
+        f", {view.completed} completed, {waiting} waiting",
         f", about {duration(eta)} left" if eta is not None else "",
-    )  # fmt: skip
+    )
     return Group(table, total)
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ras_runner.campaign.campaigns import campaign_workers, is_controlled
+from ras_runner.campaign.run import campaign_workers, is_controlled
 from ras_runner.campaign.view import campaign_view
 from ras_runner.cli.listing import open_journal
 from ras_runner.errors import InputError

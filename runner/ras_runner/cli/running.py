@@ -7,14 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import (
-    campaign_workers,
-    create_campaign,
-    is_controlled,
-    prepare_plans,
-    run_campaign,
-    select_plans,
-)
+from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
+from ras_runner.campaign.run import campaign_workers, is_controlled, run_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
 from ras_runner.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER, EXIT_OK, EXIT_PLAN_FAILED
 from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
@@ -79,7 +73,8 @@ def _ready(order: Order) -> Ready:
     for worker in pool.workers:
         if worker.engine.name.startswith("stand-in"):
             talk(
-                f"worker {worker.worker_id} computes with the STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE ({pool.source})"
+                f"worker {worker.worker_id} ({pool.source}) computes with the "
+                "STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE"
             )
     journal = open_journal(order.state_dir)
     return Ready(journal, project, pool.workers, prepare_plans(project, numbers, pool.workers, order.settings, journal))
@@ -131,7 +126,8 @@ def exit_code(journal: Journal, view: CampaignView) -> int:
         return EXIT_OK
     if all(outcome is None or outcome.success or outcome is Outcome.INFRASTRUCTURE_LOST for outcome in outcomes):
         acts = journal.row(
-            "SELECT COUNT(*) AS n FROM attempts WHERE campaign = ? AND (state = 'unpublished' OR blame = 'worker-for-good')",
+            "SELECT COUNT(*) AS n FROM attempts "
+            "WHERE campaign = ? AND (state = 'unpublished' OR blame = 'worker-for-good')",
             view.id,
         )
         return EXIT_INPUT if acts and acts["n"] else EXIT_NO_WORKER
@@ -171,12 +167,27 @@ def dry_run(order: Order, *, as_json: bool) -> None:
         print_json([row.as_dict() for row in rows])
         return
     cells = [
-        [r.plan_number, r.title, "unchanged: not run" if r.skipped else f"{r.worker_id} slot {r.slot}" if r.slot is not None else "next free slot",
-         str(r.cores or ""), str(r.files), size(r.bytes), size(r.bytes_to_send)]
+        [
+            r.plan_number,
+            r.title,
+            "unchanged: not run"
+            if r.skipped
+            else f"{r.worker_id} slot {r.slot}"
+            if r.slot is not None
+            else "next free slot",
+            str(r.cores or ""),
+            str(r.files),
+            size(r.bytes),
+            size(r.bytes_to_send),
+        ]
         for r in rows
-    ]  # fmt: skip
-    print_table(f"Would run {sum(not r.skipped for r in rows)} of {len(rows)} plans of {ready.project.prj}",
-                ["plan", "title", "where", "cores", "files", "workspace", "to send"], cells, right=(3, 4, 5, 6))  # fmt: skip
+    ]
+    print_table(
+        f"Would run {sum(not r.skipped for r in rows)} of {len(rows)} plans of {ready.project.prj}",
+        ["plan", "title", "where", "cores", "files", "workspace", "to send"],
+        cells,
+        right=(3, 4, 5, 6),
+    )
 
 
 def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
@@ -188,8 +199,11 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
     if number is not None and number not in {task.plan_number for task in view.tasks}:
         from ras_runner.errors import InputError
 
-        raise InputError(f"plan {number} is not in campaign {chosen}", step="cancel",
-                         action=f"its plans are {', '.join(t.plan_number for t in view.tasks)}")  # fmt: skip
+        raise InputError(
+            f"plan {number} is not in campaign {chosen}",
+            step="cancel",
+            action=f"its plans are {', '.join(t.plan_number for t in view.tasks)}",
+        )
     if view.state == "finished":
         talk(f"campaign {chosen} is over already")
         return
@@ -250,5 +264,6 @@ def demo(folder: Path) -> int:
     )
     code = _run(journal, campaign, [worker], as_json=False)
     if code != EXIT_INTERRUPTED:
-        print(f"report: {short(write_campaign_report(journal, campaign_view(journal, campaign), folder / 'report'))}")  # noqa: T201
+        index = write_campaign_report(journal, campaign_view(journal, campaign), folder / "report")
+        print(f"report: {short(index)}")  # noqa: T201  stdout is data
     return code

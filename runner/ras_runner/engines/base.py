@@ -140,5 +140,10 @@ def result_name(plan: Plan, staged_name: str) -> str:
 def side_results(plan: Plan, staged_name: str) -> tuple[str, ...]:
     """Glob patterns of the other files a run leaves for the user: messages, logs, steady output, restart files."""
     base = f"{staged_name}.p{plan.number}"
-    return (f"{base}.computeMsgs.txt", f"{base}.comp_msgs.txt", f"{staged_name}.bco{plan.number}",
-            f"{staged_name}.[oO]{plan.number}", f"{base}.*.rst")  # fmt: skip
+    return (
+        f"{base}.computeMsgs.txt",
+        f"{base}.comp_msgs.txt",
+        f"{staged_name}.bco{plan.number}",
+        f"{staged_name}.[oO]{plan.number}",
+        f"{base}.*.rst",
+    )

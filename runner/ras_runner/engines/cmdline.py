@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Characters that cmd.exe reads of one line; it cuts a longer one and runs what is left.
+MAX_LINE = 8191
+
 
 def check_cmd(text: str) -> str:
     """Refuse text that a batch file cannot say safely.
@@ -42,3 +50,17 @@ def quote_cmd(argument: str) -> str:
     text = check_cmd(argument)
     trailing = len(text) - len(text.rstrip("\\"))
     return '"' + (text + "\\" * trailing).replace("%", "%%") + '"'
+
+
+def join_cmd(arguments: Sequence[str]) -> str:
+    """Write a command line of a batch file: ``quote_cmd`` of each argument.
+
+    Raises:
+        ValueError: an argument cannot be said, or the line is longer than cmd.exe reads.
+    """
+    line = " ".join(quote_cmd(argument) for argument in arguments)
+    if len(line) > MAX_LINE:
+        raise ValueError(
+            f"a command line of {len(line)} characters is too long for cmd.exe ({MAX_LINE}): {line[:80]}..."
+        )
+    return line

@@ -109,9 +109,16 @@ def exit_reason(run: EngineRun) -> str:
 def exit_code_text(code: int) -> str:
     """An exit code in words: 139 is a segmentation fault on POSIX, 3221225477 an access violation on Windows."""
     known = {
-        134: "abort", 137: "SIGKILL: killed, perhaps out of memory", 139: "SIGSEGV: segmentation fault", 143: "SIGTERM: stopped",
-        126: "not executable", 127: "command not found", 157: "forrtl: access violation", 3221225477: "access violation", -1073741819: "access violation",
-    }  # fmt: skip
+        134: "abort",
+        137: "SIGKILL: killed, perhaps out of memory",
+        139: "SIGSEGV: segmentation fault",
+        143: "SIGTERM: stopped",
+        126: "not executable",
+        127: "command not found",
+        157: "forrtl: access violation",
+        3221225477: "access violation",
+        -1073741819: "access violation",
+    }
     return f"exit code {code} ({known[code]})" if code in known else f"exit code {code}"
 
 

@@ -74,7 +74,7 @@ class HecRasLinuxEngine:
             raise InputError(
                 f"plan {plan.number} lacks {names}, which the Linux solvers cannot make from text files",
                 step="check plan",
-                action="prepare the plan on Windows (open it in HEC-RAS and start it until the solver runs), then try again",
+                action="prepare the plan on Windows (start it in HEC-RAS until the solver runs), then try again",
             )
 
     def inputs(self, plan: Plan) -> PlanInputs:

@@ -62,8 +62,11 @@ def read_inventory(path: Path) -> list[WorkerEntry]:
             if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
             else ""
         )
-        raise InputError(f"the inventory {path} is not plain YAML{place}: {getattr(error, 'problem', None) or error}", step=_STEP,
-                         action="correct it; see docs/inventory.md") from error  # fmt: skip
+        raise InputError(
+            f"the inventory {path} is not plain YAML{place}: {getattr(error, 'problem', None) or error}",
+            step=_STEP,
+            action="correct it; see docs/inventory.md",
+        ) from error
     if not isinstance(data, dict) or not data:
         raise InputError(
             f"the inventory {path} has no groups", step=_STEP, action="see docs/inventory.md for an example"
@@ -100,8 +103,11 @@ def _entry(name: str, variables: dict[str, Any], path: Path) -> WorkerEntry:
         if not key.startswith("ras_") or key == "ras_worker_type":
             continue
         if isinstance(value, str) and "{{" in value:
-            raise InputError(f"host {name} in {path}: {key} is a template, which only Ansible can render", step=_STEP,
-                             action="write the plain value")  # fmt: skip
+            raise InputError(
+                f"host {name} in {path}: {key} is a template, which only Ansible can render",
+                step=_STEP,
+                action="write the plain value",
+            )
         parameters[key if key == "ras_exe_path" else key.removeprefix("ras_")] = value
     parameters.setdefault("worker_id", name)
     return WorkerEntry(name, str(variables.get("ras_worker_type", "")), parameters)

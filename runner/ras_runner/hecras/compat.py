@@ -48,7 +48,7 @@ class HdfResultsPlan:
 
 
 def _from_hdf(path: Path) -> tuple[str, Exception | None]:
-    import h5py  # noqa: PLC0415  -- slow to import, and few commands need it
+    import h5py
 
     try:
         with h5py.File(path, "r", locking=False) as file:

@@ -76,7 +76,8 @@ def write_example_project(folder: Path, name: str = "Bear Creek", plans: int = D
             )
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
-        (folder / file).write_bytes(content)
+        if not (folder / file).exists():
+            (folder / file).write_bytes(content)
     return folder / f"{name}.prj"
 
 
@@ -214,7 +215,7 @@ def _section(index: int, *, altered: bool) -> list[str]:
         0.065 - 0.008 * math.cos(index),
         0,
     ]
-    lines = [
+    return [
         f"Type RM Length L Ch R = 1 ,{_station(index):<8},{lengths}",
         "BEGIN DESCRIPTION:",
         "END DESCRIPTION:",
@@ -225,15 +226,7 @@ def _section(index: int, *, altered: bool) -> list[str]:
         *_columns([number for point in ground for number in point]),
         "#Mann= 3 , 0 , 0 ",
         *_columns(roughness, per_line=9, digits=4),
-    ]
-    if index in (4, 15):  # a side pond that stores water but does not carry it
-        lines += ["#XS Ineff= 1 , 0 ", *_columns([0, ground[2][0], ground[2][1] + 1.5]), "Permanent Ineff=", "       F"]
-    if altered and index in (9, 10):
-        lines += ["#Block Obstruct= 1 , 0 ", *_columns([60, 110, ground[2][1] + 4])]
-    if altered:
-        lines.append(f"Levee=0,,,-1,{ground[9][0]:.2f},{ground[9][1] + 8:.2f}")
-    return [
-        *lines,
+        *_obstacles(index, ground, altered=altered),
         f"Bank Sta={left_bank:.2f},{right_bank:.2f}",
         "XS Rating Curve= 0 ,0",
         f"XS HTab Starting El and Incr={ground[5][1] + 0.5:.2f},0.5, 60 ",
@@ -241,6 +234,18 @@ def _section(index: int, *, altered: bool) -> list[str]:
         "Exp/Cntr=0.3,0.1",
         "",
     ]
+
+
+def _obstacles(index: int, ground: list[tuple[float, float]], *, altered: bool) -> list[str]:
+    """Side ponds that store water but do not carry it; in the altered geometry two buildings and a levee."""
+    lines = []
+    if index in (4, 15):
+        lines += ["#XS Ineff= 1 , 0 ", *_columns([0, ground[2][0], ground[2][1] + 1.5]), "Permanent Ineff=", "       F"]
+    if altered and index in (9, 10):
+        lines += ["#Block Obstruct= 1 , 0 ", *_columns([60, 110, ground[2][1] + 4])]
+    if altered:
+        lines.append(f"Levee=0,,,-1,{ground[9][0]:.2f},{ground[9][1] + 8:.2f}")
+    return lines
 
 
 def _hydrograph(base: float, peak: float) -> list[float]:

@@ -83,7 +83,7 @@ def section_series(path: Path, sections: int | None = 3) -> list[SectionSeries]:
         InputError: the file cannot be read.
         ValueError: ``sections`` is less than 1.
     """
-    import numpy as np  # noqa: PLC0415  -- slow to import, and few commands need it
+    import numpy as np
 
     if sections is not None and sections < 1:
         raise ValueError(f"{sections} sections")
@@ -128,7 +128,7 @@ def maximum_profile(path: Path) -> Profile | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    import h5py  # noqa: PLC0415  -- slow to import, and few commands need it
+    import h5py
 
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -153,7 +153,7 @@ def _name(*parts: bytes) -> _Name:
 
 def _surfaces(file: h5py.File) -> tuple[tuple[str, ...], NDArray[np.float32]] | None:
     """Names and (k, n) water surfaces."""
-    import numpy as np  # noqa: PLC0415  -- slow to import, and few commands need it
+    import numpy as np
 
     if _MAXIMUM in file:  # row 0 is the elevation, row 1 its time
         return ("Maximum",), file[_MAXIMUM][0:1].astype(np.float32)
@@ -178,7 +178,7 @@ def _along(file: h5py.File, names: list[_Name]) -> tuple[NDArray[np.float32], ND
 
     ``Len Channel`` of a section is the channel length to the next one downstream.
     """
-    import numpy as np  # noqa: PLC0415  -- slow to import, and few commands need it
+    import numpy as np
 
     lengths = np.zeros(len(names))
     bed = np.full(len(names), np.nan, np.float32)

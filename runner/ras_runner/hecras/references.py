@@ -180,7 +180,7 @@ def geometry_references(path: Path) -> list[Reference]:
     Raises:
         OSError: not an HDF file, truncated, or unreadable.
     """
-    import h5py  # noqa: PLC0415  -- slow to import, and few commands need it
+    import h5py
 
     found: dict[tuple[str, str], Reference] = {}
     with h5py.File(path, "r", locking=False) as file:
@@ -205,7 +205,7 @@ def terrain_references(path: Path) -> list[Reference]:
     Raises:
         OSError: not an HDF file, truncated, or unreadable.
     """
-    import h5py  # noqa: PLC0415  -- slow to import, and few commands need it
+    import h5py
 
     names: dict[str, None] = {}
 

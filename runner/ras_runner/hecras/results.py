@@ -97,7 +97,7 @@ def read_result(path: Path, *, not_before: float | None = None, extra_messages: 
         return _with_problem(bare, Problem.MISSING, f"the engine left no {path.name}", outside)
     if not_before is not None and modified < not_before:
         return _with_problem(bare, Problem.STALE, f"{path.name} is older than this attempt", outside)
-    import h5py  # noqa: PLC0415  -- slow to import, and few commands need it
+    import h5py
 
     try:
         if not path.is_file() or not h5py.is_hdf5(path):

@@ -85,7 +85,7 @@ class LocalTransport:
     def remove(self, path: PurePath) -> None:
         """Remove a file or a tree below the worker folder."""
         real = Path(path)
-        if self.root not in real.parents:
+        if self.root not in real.parents or ".." in real.parts:
             raise WorkerError(
                 f"{real} is not below the worker folder {self.root}: not removed", step="clean", host=self.host
             )
@@ -198,7 +198,15 @@ class LocalTransport:
 
     def _explained(self, step: str, path: PurePath, error: OSError) -> RasRunnerError:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
-            return OperatorError(f"the disk of the worker folder {self.root} is full", step=step, host=self.host,
-                                 action="free space there, or give another worker_folder; then: ras-runner resume")  # fmt: skip
-        return WorkerError(f"{path}: {error.strerror or error}", step=step, host=self.host,
-                           action=f"check that {self.root} exists and can be written")  # fmt: skip
+            return OperatorError(
+                f"the disk of the worker folder {self.root} is full",
+                step=step,
+                host=self.host,
+                action="free space there, or give another worker_folder; then: ras-runner resume",
+            )
+        return WorkerError(
+            f"{path}: {error.strerror or error}",
+            step=step,
+            host=self.host,
+            action=f"check that {self.root} exists and can be written",
+        )

@@ -126,7 +126,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def default_worker_folder() -> Path:
-    """Where local attempts live when nothing is said: short on Windows, as HEC-RAS paths are limited to 260 characters."""
+    """Where local attempts live when nothing is said: short on Windows, where HEC-RAS paths end at 260 characters."""
     import sys
 
     import platformdirs

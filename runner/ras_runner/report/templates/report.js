@@ -94,7 +94,7 @@
       const done = Plotly.newPlot(plot, traces, shape, {
         responsive: true, displaylogo: false, displayModeBar: plot.clientWidth < 500 ? false : "hover",
         // Named buttons only: plotly's own set has one that uploads the chart to a server.
-        showSendToCloud: false, plotlyServerURL: "",
+        plotlyServerURL: "",
         modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
       });
       // With a viewBox the drawing shrinks with the paper when the page is printed.

@@ -1,0 +1,66 @@
+"""The kinds of events, and what each does to the tables that are derived from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ras_runner.outcomes import Outcome
+
+#: SQL statements for each kind. Parameters: the event's data, and ``at`` (unix time) and ``campaign``.
+APPLY: dict[str, tuple[str, ...]] = {
+    "campaign-created": (
+        """INSERT INTO campaigns (id, project, title, created, state, workers, settings)
+           VALUES (:campaign, :project, :title, :at, 'running', :workers, :settings)""",
+    ),
+    "campaign-resumed": ("UPDATE campaigns SET state = 'running', ended = NULL WHERE id = :campaign",),
+    "campaign-finished": ("UPDATE campaigns SET state = 'finished', ended = :at WHERE id = :campaign",),
+    "task-added": (
+        """INSERT INTO tasks (campaign, plan, seq, title, flow_type, expected)
+           VALUES (:campaign, :plan, :seq, :title, :flow_type, :expected)""",
+    ),
+    "task-ended": (
+        """UPDATE tasks SET outcome = :outcome, message = :message, skipped = :skipped, worker = :worker,
+           engine = :engine, result = :result, seconds = :seconds, warnings = :warnings
+           WHERE campaign = :campaign AND plan = :plan""",
+    ),
+    "task-reopened": ("UPDATE tasks SET outcome = NULL, message = '' WHERE campaign = :campaign AND plan = :plan",),
+    "attempt-created": (
+        """INSERT INTO attempts (id, campaign, plan, number, worker, slot, state, folder, created)
+           VALUES (:attempt, :campaign, :plan, :number, :worker, :slot, 'staging', :folder, :at)""",
+    ),
+    "attempt-launching": (
+        """UPDATE attempts SET state = 'launching', staged = :staged, tree = :tree, inputs = :inputs, launched = :at
+           WHERE id = :attempt""",
+    ),
+    "attempt-launched": ("UPDATE attempts SET state = 'running', native_id = :native_id WHERE id = :attempt",),
+    "attempt-unpublished": ("UPDATE attempts SET state = 'unpublished', message = :message WHERE id = :attempt",),
+    "attempt-ended": (
+        """UPDATE attempts SET state = 'ended', ended = :at, outcome = :outcome, message = :message, blame = :blame
+           WHERE id = :attempt""",
+    ),
+    "attempt-cleaned": ("UPDATE attempts SET cleaned = 1 WHERE id = :attempt",),
+    "result-published": (
+        """INSERT OR REPLACE INTO receipts
+           (project, plan, engine, inputs, result, digest, outcome, warnings, seconds, worker, campaign, attempt, at)
+           VALUES (:project, :plan, :engine, :inputs, :result, :digest, :outcome, :warnings, :seconds, :worker,
+                   :campaign, :attempt, :at)""",
+    ),
+    # recorded for the reader; they change no table
+    "attempt-attached": (),
+    "cancel-requested": (),
+    "worker-quarantined": (),
+}
+
+
+def task_ended(plan: str, outcome: Outcome | str, message: str, **details: Any) -> tuple[str, dict[str, Any]]:
+    """The event that ends a task.
+
+    Args:
+        plan: its number.
+        outcome: how it ended.
+        message: why; empty on plain success.
+        details: any of skipped, worker, engine, result, seconds, warnings (JSON list).
+    """
+    data = {"skipped": 0, "worker": "", "engine": "", "result": None, "seconds": None, "warnings": "[]", **details}
+    return "task-ended", {"plan": plan, "outcome": str(outcome), "message": message, **data}

@@ -1,0 +1,238 @@
+"""Running a campaign to its end, whether it is new or was left by a controller that was killed."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from ras_runner.campaign.attempt import Attempt, new_attempt
+from ras_runner.campaign.campaigns import CampaignSettings
+from ras_runner.campaign.controller import Controller
+from ras_runner.campaign.events import task_ended
+from ras_runner.campaign.publish import remove_leftovers
+from ras_runner.campaign.scheduler import Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
+from ras_runner.engines.base import RunSettings
+from ras_runner.errors import InputError, OperatorError
+from ras_runner.hashing import FileHasher
+from ras_runner.hecras.project import Project
+from ras_runner.oscalls import FileLock
+from ras_runner.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from sqlite3 import Row
+
+    from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.scheduler import Event
+    from ras_runner.hecras.plan import Plan
+    from ras_runner.workers.base import Worker
+
+
+def campaign_lock(journal: Journal, campaign: str) -> FileLock:
+    """The lock that the campaign's controller holds."""
+    return FileLock(journal.state_dir / "locks" / f"{campaign}.lock")
+
+
+def run_campaign(
+    journal: Journal, campaign: str, workers: Sequence[Worker], say: Callable[[str], None], *, cancel: bool = False
+) -> None:
+    """Run, or go on with, a campaign to its end.
+
+    Plans that are running are attached to, not run twice; plans that lost their worker or were cancelled get another
+    chance; results that could not be published are published. With ``cancel`` nothing is started: what runs is
+    attached to and stopped, what waits is cancelled.
+
+    Raises:
+        InputError: a plan's files have gone since the campaign began.
+        OperatorError: another controller is running this campaign.
+        KeyboardInterrupt: the user interrupted; the campaign can be resumed.
+    """
+    lock = campaign_lock(journal, campaign)
+    if not _acquired(lock):
+        raise OperatorError(
+            f"campaign {campaign} is being run by another ras-runner",
+            step="run campaign",
+            action=f"follow it with: ras-runner watch {campaign}",
+        )
+    try:
+        _Run(journal, campaign, workers, say).run(cancel=cancel)
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    """Take the lock; tried for a moment, as :func:`is_controlled` of another process may hold it for an instant."""
+    for _ in range(10):
+        if lock.acquire():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_controlled(journal: Journal, campaign: str) -> bool:
+    """True while a controller, of whatever process, runs this campaign."""
+    lock = campaign_lock(journal, campaign)
+    if not lock.acquire():
+        return True
+    lock.release()
+    return False
+
+
+def campaign_workers(journal: Journal, campaign: str) -> list[Worker]:
+    """The workers that a campaign was made with.
+
+    Raises:
+        InputError, OperatorError: one of them can no longer be made.
+    """
+    from ras_runner.workers.registry import make_worker
+
+    row = journal.row("SELECT workers FROM campaigns WHERE id = ?", campaign)
+    return [make_worker(item["type"], item["parameters"]) for item in json.loads(row["workers"])] if row else []
+
+
+#: Outcomes that ``resume`` gives another chance: the plan itself was not at fault.
+_REOPENED = (Outcome.INFRASTRUCTURE_LOST, Outcome.PREEMPTED, Outcome.CANCELLED)
+
+
+class _Run:
+    """Brings the scheduler and the controller into the state that the journal tells, then runs them."""
+
+    def __init__(self, journal: Journal, campaign: str, workers: Sequence[Worker], say: Callable[[str], None]) -> None:
+        self.journal, self.campaign, self.say = journal, campaign, say
+        self.workers = {worker.worker_id: worker for worker in workers}
+        row = journal.row("SELECT * FROM campaigns WHERE id = ?", campaign)
+        if row is None:
+            raise InputError(
+                f"there is no campaign {campaign}", step="run campaign", action="list them with: ras-runner status"
+            )
+        self.settings = CampaignSettings.model_validate_json(row["settings"])
+        self.project = Project.open(row["project"])
+        self.plans: dict[str, Plan] = {}
+
+    def run(self, *, cancel: bool) -> None:
+        if not cancel:
+            self._reopen()
+        tasks = self.journal.rows(
+            "SELECT * FROM tasks WHERE campaign = ? AND outcome IS NULL ORDER BY seq", self.campaign
+        )
+        tasks = [row for row in tasks if self._opened(row["plan"])]
+        attached = self._settle_attempts(self.plans)
+        policy = Policy(
+            retries=self.settings.retries,
+            max_concurrent=self.settings.max_concurrent,
+            quarantine=self.settings.quarantine,
+        )
+        events: list[Event] = [
+            WorkerJoined(w.worker_id, w.spec.slots(self.settings.num_cores), w.queue_priority)
+            for w in self.workers.values()
+        ]
+        events += [
+            TaskAdded(row["plan"], row["expected"], self._affinity(row), *self._behind(row["plan"])) for row in tasks
+        ]
+        events += [Attached(a.plan_number, a.worker.worker_id, a.slot) for a in attached]
+        events += [CancelRequested()] if cancel else []
+        controller = Controller(
+            self.journal,
+            self.campaign,
+            self.plans,
+            self.workers,
+            Scheduler(policy),
+            self.settings,
+            FileHasher(self.journal),
+            self.say,
+        )
+        controller.run(events, attached, self.journal.last_event(self.campaign))
+
+    def _opened(self, number: str) -> bool:
+        """Open a plan; one that has gone from the project ends here, and the others go on."""
+        try:
+            self.plans[number] = self.project.plan(number)
+        except InputError as error:
+            self.journal.record_all(self.campaign, [task_ended(number, Outcome.INCOMPLETE, str(error))])
+            return False
+        return True
+
+    def _reopen(self) -> None:
+        """Give the plans another chance that lost their worker or were cancelled when the campaign ended."""
+        state = self.journal.row("SELECT state FROM campaigns WHERE id = ?", self.campaign)
+        if state is None or state["state"] == "running":
+            return
+        ended = self.journal.rows("SELECT plan, outcome FROM tasks WHERE campaign = ?", self.campaign)
+        rows = [row for row in ended if row["outcome"] in _REOPENED]
+        self.journal.record_all(
+            self.campaign, [("campaign-resumed", {}), *(("task-reopened", {"plan": row["plan"]}) for row in rows)]
+        )
+
+    def _settle_attempts(self, open_plans: Iterable[str]) -> list[Attempt]:
+        """Attach to what an earlier controller launched; discard what it never launched; clean what it left."""
+        rows = self.journal.rows(
+            "SELECT * FROM attempts WHERE campaign = ? AND state != 'ended' ORDER BY created", self.campaign
+        )
+        remove_leftovers(self.project.folder, [row["id"] for row in rows])
+        attached = []
+        for row in rows:
+            worker = self.workers.get(row["worker"])
+            if worker is not None and row["plan"] in self.plans and self._was_launched(row, worker):
+                attached.append(self._attach(row, worker))
+            else:
+                self._discard(row, worker)
+        for row in self.journal.rows(
+            "SELECT * FROM attempts WHERE campaign = ? AND state = 'ended' AND cleaned = 0 "
+            "AND outcome IN ('completed', 'completed-with-warnings', 'cancelled')",
+            self.campaign,
+        ):
+            if not self.settings.keep_workspaces:
+                self._clean(row)
+        return attached
+
+    def _was_launched(self, row: Row, worker: Worker) -> bool:
+        """True when the attempt's script runs or ran; one that has not claimed its workspace never will after this."""
+        if row["state"] in ("running", "unpublished"):
+            return True
+        return row["state"] == "launching" and not worker.transport.claim(worker.attempt_folder(row["id"]))
+
+    def _attach(self, row: Row, worker: Worker) -> Attempt:
+        settings = RunSettings(
+            worker.spec.cores(self.settings.num_cores), self.settings.clear_geompre, worker.spec.process_priority
+        )
+        attempt = new_attempt(row["id"], self.plans[row["plan"]], worker, row["slot"], settings)
+        attempt.native_id, attempt.launched, attempt.staged = row["native_id"], row["launched"], row["staged"]
+        attempt.tree, attempt.inputs = PurePosixPath(row["tree"]), row["inputs"]
+        self.journal.record(self.campaign, "attempt-attached", attempt=attempt.id)
+        self.say(f"plan {row['plan']} was launched before: attached")
+        return attempt
+
+    def _discard(self, row: Row, worker: Worker | None) -> None:
+        ended = {
+            "attempt": row["id"],
+            "outcome": Outcome.INFRASTRUCTURE_LOST.value,
+            "blame": "nobody",
+            "message": "the controller ended before the attempt was launched",
+        }
+        self.journal.record(self.campaign, "attempt-ended", **ended)
+        if worker is not None:
+            self._clean(row)
+
+    def _clean(self, row: Row) -> None:
+        worker = self.workers.get(row["worker"])
+        if worker is not None:
+            worker.transport.remove(worker.attempt_folder(row["id"]))
+            self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
+
+    def _affinity(self, row: Row) -> str:
+        return self.plans[row["plan"]].geometry
+
+    def _behind(self, plan: str) -> tuple[int, int]:
+        """(losses, failures) that a plan has behind it in this campaign since it was last opened."""
+        rows = self.journal.rows(
+            "SELECT outcome, blame FROM attempts WHERE campaign = ? AND plan = ? AND state = 'ended' AND created > "
+            "(SELECT COALESCE(MAX(at), 0) FROM events WHERE campaign = ? AND kind = 'campaign-resumed')",
+            self.campaign,
+            plan,
+            self.campaign,
+        )
+        losses = sum(row["blame"] != "nobody" for row in rows)
+        failures = sum(Outcome(row["outcome"]).model_failure for row in rows)
+        return losses, failures

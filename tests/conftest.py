@@ -1,0 +1,58 @@
+"""What all tests share: real HEC-RAS data read in place, an example project, and deterministic property tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from tests.commands import Runner
+
+from ras_runner.campaign.journal import Journal
+from ras_runner.hecras.example import write_example_project
+from ras_runner.hecras.project import Project
+
+settings.register_profile("ras-runner", derandomize=True, deadline=None, database=None)
+settings.load_profile("ras-runner")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def shared_data(name: str) -> Path:
+    """Real HEC-RAS data, which others own: read where it lies, never copied into the project."""
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"real HEC-RAS data is not at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def example_prj(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An example project; not to be written to."""
+    return write_example_project(tmp_path_factory.mktemp("example"))
+
+
+@pytest.fixture
+def project(example_prj: Path, tmp_path: Path) -> Project:
+    """A copy of the example project of its own for one test."""
+    folder = tmp_path / "project"
+    shutil.copytree(example_prj.parent, folder)
+    return Project.open(folder)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A journal of its own for one test."""
+    opened = Journal(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    """``ras-runner`` with its own state and worker folder; its engines are ended after the test."""
+    made = Runner(tmp_path)
+    yield made
+    made.stop_engines()

@@ -1,0 +1,269 @@
+"""The scheduler: what it promises, under every order of events that hypothesis finds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ras_runner.campaign.scheduler import (
+    Attached,
+    AttemptEnded,
+    Blame,
+    CancelRequested,
+    Finish,
+    Policy,
+    Quarantine,
+    Scheduler,
+    Start,
+    Stop,
+    TaskAdded,
+    Tick,
+    WorkerJoined,
+    WorkerLeft,
+)
+from ras_runner.outcomes import Outcome
+
+LOST = Outcome.INFRASTRUCTURE_LOST
+
+
+def starts(decisions: list) -> list[tuple[str, str]]:
+    return [(d.task, d.worker) for d in decisions if isinstance(d, Start)]
+
+
+def finishes(decisions: list) -> dict[str, Outcome]:
+    return {d.task: d.outcome for d in decisions if isinstance(d, Finish)}
+
+
+def tasks(*names: str) -> list[TaskAdded]:
+    return [TaskAdded(name) for name in names]
+
+
+def test_lower_queue_priority_is_filled_first():
+    decisions = Scheduler().handle(WorkerJoined("cloud", 4, 2), WorkerJoined("local", 2, 0), *tasks("1", "2", "3"))
+    assert starts(decisions) == [("1", "local"), ("2", "local"), ("3", "cloud")]
+
+
+def test_longest_expected_plan_first_and_unknown_before_known():
+    scheduler = Scheduler()
+    decisions = scheduler.handle(TaskAdded("short", 5.0), TaskAdded("long", 50.0), TaskAdded("unknown"), WorkerJoined("w", 3))
+    assert [task for task, _ in starts(decisions)] == ["unknown", "long", "short"]
+
+
+def test_a_worker_that_has_the_inputs_is_preferred():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("a", 1), WorkerJoined("b", 1), TaskAdded("1", affinity="g01"), TaskAdded("2", affinity="g02"))
+    scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0), AttemptEnded("2", Outcome.COMPLETED, 1.0))
+    assert starts(scheduler.handle(TaskAdded("3", affinity="g02"))) == [("3", "b")]
+
+
+def test_max_concurrent_limits_all_workers_together():
+    scheduler = Scheduler(Policy(max_concurrent=2))
+    assert len(starts(scheduler.handle(WorkerJoined("a", 4), WorkerJoined("b", 4), *tasks(*"12345")))) == 2
+    assert len(starts(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0)))) == 1
+
+
+def test_a_model_failure_is_not_repeated_unless_asked():
+    for retries, attempts in ((0, 1), (2, 3)):
+        scheduler = Scheduler(Policy(retries=retries))
+        decisions = scheduler.handle(WorkerJoined("w", 1), *tasks("1"))
+        count = 0
+        while not scheduler.done:
+            assert starts(decisions) == [("1", "w")]
+            count += 1
+            decisions = scheduler.handle(AttemptEnded("1", Outcome.UNSTABLE, float(count)))
+        assert count == attempts
+        assert finishes(decisions) == {"1": Outcome.UNSTABLE}
+
+
+def test_a_loss_costs_the_worker_and_not_the_plan():
+    scheduler = Scheduler(Policy(quarantine=10.0))
+    scheduler.handle(WorkerJoined("bad", 1), WorkerJoined("good", 1, 1), *tasks("1", "2"))
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "cut", Blame.WORKER))
+    assert [(d.worker, d.seconds, d.for_good) for d in decisions if isinstance(d, Quarantine)] == [("bad", 10.0, False)]
+    assert not starts(decisions)
+    assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 1.0))) == [("1", "good")]
+
+
+def test_a_quarantined_worker_is_probed_with_one_plan_and_let_back():
+    scheduler = Scheduler(Policy(quarantine=10.0))
+    scheduler.handle(WorkerJoined("w", 3), *tasks(*"12345"))
+    for task in "123":
+        scheduler.handle(AttemptEnded(task, LOST, 0.0, "reboot", Blame.WORKER))
+    assert scheduler.next_wake() == 10.0  # one incident, one strike
+    assert scheduler.handle(Tick(9.9)) == []
+    probe = starts(scheduler.handle(Tick(10.0)))
+    assert len(probe) == 1
+    assert len(starts(scheduler.handle(AttemptEnded(probe[0][0], Outcome.COMPLETED, 11.0)))) == 3
+
+
+def test_twenty_plans_one_broken_host():
+    scheduler = Scheduler(Policy(quarantine=1.0))
+    pending = starts(scheduler.handle(WorkerJoined("broken", 1), WorkerJoined("good", 1), *tasks(*map(str, range(20)))))
+    done: dict[str, Outcome] = {}
+    now = 0.0
+    while not scheduler.done:
+        now += 1.0
+        decisions = scheduler.handle(Tick(now))
+        for task, worker in pending:
+            blame = Blame.WORKER if worker == "broken" else Blame.NOBODY
+            decisions += scheduler.handle(AttemptEnded(task, LOST if worker == "broken" else Outcome.COMPLETED, now, "broken", blame))
+        done |= finishes(decisions)
+        pending = starts(decisions)
+    assert set(done.values()) == {Outcome.COMPLETED}
+    assert len(done) == 20
+
+
+def test_with_no_worker_left_the_rest_ends_with_the_reason():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 1), *tasks("1", "2"))
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "disk full", Blame.WORKER_FOR_GOOD))
+    assert finishes(decisions) == {"1": LOST, "2": LOST}
+    assert all("disk full" in d.reason for d in decisions if isinstance(d, Finish))
+
+
+def test_without_any_worker_nothing_is_left_hanging():
+    decisions = Scheduler().handle(*tasks("1"))
+    assert finishes(decisions) == {"1": LOST}
+
+
+def test_a_worker_that_leaves_finishes_what_it_has_and_gets_no_more():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("a", 1), WorkerJoined("b", 1, 1), *tasks("1", "2", "3"))
+    assert scheduler.handle(WorkerLeft("a", "drained")) == []
+    assert starts(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0))) == []
+    assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 2.0))) == [("3", "b")]
+
+
+def test_preemption_requeues_at_no_cost():
+    scheduler = Scheduler(Policy(losses=1))
+    scheduler.handle(WorkerJoined("w", 1), *tasks("1"))
+    for at in range(10):
+        assert starts(scheduler.handle(AttemptEnded("1", Outcome.PREEMPTED, float(at)))) == [("1", "w")]
+
+
+def test_cancel_stops_what_runs_and_ends_what_waits():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 1), *tasks("1", "2"))
+    decisions = scheduler.handle(CancelRequested())
+    assert Stop("1") in decisions
+    assert finishes(decisions) == {"2": Outcome.CANCELLED}
+    assert not scheduler.done
+    assert finishes(scheduler.handle(AttemptEnded("1", Outcome.CANCELLED, 1.0))) == {"1": Outcome.CANCELLED}
+
+
+def test_a_plan_that_completes_while_it_is_cancelled_keeps_its_result():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 1), *tasks("1"))
+    scheduler.handle(CancelRequested("1"))
+    assert finishes(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0))) == {"1": Outcome.COMPLETED}
+
+
+def test_an_attached_attempt_holds_its_slot():
+    scheduler = Scheduler()
+    decisions = scheduler.handle(WorkerJoined("w", 2), *tasks("1", "2", "3"), Attached("2", "w", 1))
+    assert [(d.task, d.slot) for d in decisions if isinstance(d, Start)] == [("1", 0)]
+    with pytest.raises(ValueError, match="running"):
+        scheduler.handle(Attached("2", "w", 0))
+
+
+@pytest.mark.parametrize("event", [WorkerJoined("w", 0), WorkerJoined("v", 1), TaskAdded("1"), AttemptEnded("2", LOST, 0.0)])
+def test_contradictions_are_refused(event):
+    scheduler = Scheduler(Policy(max_concurrent=1))
+    scheduler.handle(WorkerJoined("v", 1), *tasks("1", "2"))
+    with pytest.raises(ValueError, match=r"."):
+        scheduler.handle(event)
+
+
+class Campaign(RuleBasedStateMachine):
+    """Random events; a model of what runs where. No slot over-used, no task twice at once, every task in an outcome."""
+
+    @initialize(retries=st.integers(0, 2), losses=st.integers(1, 4), limit=st.none() | st.integers(1, 4))
+    def begin(self, retries: int, losses: int, limit: int | None) -> None:
+        self.policy = Policy(retries=retries, losses=losses, max_concurrent=limit, quarantine=3.0, strikes=3)
+        self.scheduler = Scheduler(self.policy)
+        self.slots: dict[str, int] = {}
+        self.known: set[str] = set()
+        self.held: dict[str, tuple[str, int]] = {}
+        self.ended: dict[str, Outcome] = {}
+        self.now = 0.0
+
+    def feed(self, *events) -> None:
+        for decision in self.scheduler.handle(*events):
+            match decision:
+                case Start(task, worker, slot):
+                    assert task not in self.held, "a task runs twice at once"
+                    assert task not in self.ended, "a task runs again after its outcome"
+                    assert (worker, slot) not in self.held.values(), "a slot is used twice"
+                    assert 0 <= slot < self.slots[worker]
+                    self.held[task] = (worker, slot)
+                case Finish(task, outcome, _):
+                    assert task not in self.held
+                    assert task not in self.ended, "a task has two outcomes"
+                    self.ended[task] = outcome
+                case Stop(task):
+                    assert task in self.held
+
+    @rule(slots=st.integers(1, 3), priority=st.integers(0, 2))
+    def join(self, slots: int, priority: int) -> None:
+        name = f"w{len(self.slots)}"
+        self.slots[name] = slots
+        self.feed(WorkerJoined(name, slots, priority))
+
+    @rule(expected=st.none() | st.floats(0.1, 100.0), affinity=st.sampled_from(["", "g01", "g02"]))
+    def add(self, expected: float | None, affinity: str) -> None:
+        name = f"p{len(self.known)}"
+        self.known.add(name)
+        self.feed(TaskAdded(name, expected, affinity))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), outcome=st.sampled_from(Outcome), blame=st.sampled_from(Blame))
+    def end(self, data, outcome: Outcome, blame: Blame) -> None:
+        task = data.draw(st.sampled_from(sorted(self.held)))
+        del self.held[task]
+        self.now += 0.5
+        self.feed(AttemptEnded(task, outcome, self.now, "because", blame if outcome is LOST else Blame.NOBODY))
+
+    @precondition(lambda self: self.slots)
+    @rule(data=st.data())
+    def leave(self, data) -> None:
+        self.feed(WorkerLeft(data.draw(st.sampled_from(sorted(self.slots))), "drained"))
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def cancel(self, data) -> None:
+        self.feed(CancelRequested(data.draw(st.none() | st.sampled_from(sorted(self.known)))))
+
+    @rule(seconds=st.floats(0.1, 10.0))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.feed(Tick(self.now))
+
+    @invariant()
+    def consistent(self) -> None:
+        assert self.scheduler.running == len(self.held)
+        assert self.scheduler.done == (self.known <= self.ended.keys())
+        if self.policy.max_concurrent is not None:
+            assert len(self.held) <= self.policy.max_concurrent
+
+    def teardown(self) -> None:
+        """Let it end: whatever happened, a worker that works brings every task to an outcome."""
+        if not self.known:
+            return
+        self.slots["rescue"] = 2
+        self.feed(WorkerJoined("rescue", 2, 9))
+        for _ in range(20 * len(self.known) + 20):
+            if self.scheduler.done:
+                break
+            for task in sorted(self.held):
+                del self.held[task]
+                self.feed(AttemptEnded(task, Outcome.COMPLETED, self.now))
+            wake = self.scheduler.next_wake()
+            self.now = max(self.now, wake if wake is not None and math.isfinite(wake) else self.now)
+            self.feed(Tick(self.now))
+        assert self.known <= self.ended.keys(), "a task was left without an outcome"
+
+
+TestCampaign = Campaign.TestCase
