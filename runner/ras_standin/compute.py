@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from contextlib import closing
 from datetime import datetime
 
 from ras_standin import LABEL
@@ -29,36 +30,41 @@ def compute(inputs: RunInputs, options: Options) -> int:
     Raises:
         UsageError: an input file is missing or broken.
     """
-    log = RunLog(inputs.file(f"{inputs.plan.number}.computeMsgs.txt"))
+    with closing(RunLog(inputs.file(f"{inputs.plan.number}.computeMsgs.txt"))) as log:
+        try:
+            code, processes = _solve(inputs, options, log)
+        except UsageError as error:
+            log.message(f"ERROR: {error}")
+            raise
+        with open_hdf(inputs.temporary_results, "r+") as file:
+            write_messages(file, log.text(), processes)
+    damage(inputs.temporary_results, options.fault.name)
+    _publish(inputs, options.fault.name)
+    return code
+
+
+def _solve(inputs: RunInputs, options: Options, log: RunLog) -> tuple[int, list[Process]]:
+    """Prepare and run the solver; returns the exit code and what ran."""
     begun, clock = datetime.now(), time.perf_counter()
     log.message(f"Plan: '{inputs.plan.title}' ({inputs.name}.{inputs.plan.number})")
     log.message(f"Simulation started at: {begun.strftime('%d%b%Y %I:%M:%S %p')}\n*** {LABEL} ***\n")
     log.message("Writing Geometry...")
-    try:
-        prepare(inputs, begun)
-    except UsageError as error:
-        log.message(f"ERROR: {error}")
-        raise
+    prepare(inputs, begun)
     log.message("Completed Writing Geometry\nWriting Event Conditions ...\nCompleted Writing Event Condition Data\n")
-    prepared, code = time.perf_counter() - clock, 0
-    outcome = Outcome(0.0)
+    prepared, code, outcome = time.perf_counter() - clock, 0, Outcome(0.0)
     try:
         outcome = (run_steady if inputs.plan.steady else run_unsteady)(inputs, log, options)
+        if options.fault.name != "failed-to-run":
+            log.message(_task_table(inputs, prepared, outcome, time.perf_counter() - clock))
     except RefusedError as error:
         log.message(f"ERROR: refused by the stand-in engine: {error}")
         code = REFUSED
-    if code == 0 and options.fault.name != "failed-to-run":
-        log.message(_task_table(inputs, prepared, outcome, time.perf_counter() - clock))
-    processes = [
-        Process("stand-in engine", sys.argv[0]),
-        Process("Completing Geometry, Flow and Plan", sys.argv[0], "prepare", prepared),
-        Process(_solver(inputs), sys.argv[0], inputs.temporary_results.name, outcome.duration),
+    program = sys.argv[0]
+    return code, [
+        Process("stand-in engine", program),
+        Process("Completing Geometry, Flow and Plan", program, "prepare", prepared),
+        Process(_solver(inputs), program, inputs.temporary_results.name, outcome.duration),
     ]
-    with open_hdf(inputs.temporary_results, "r+") as file:
-        write_messages(file, log.text(), processes)
-    damage(inputs.temporary_results, options.fault.name)
-    _publish(inputs, options.fault.name)
-    return code
 
 
 def _solver(inputs: RunInputs) -> str:

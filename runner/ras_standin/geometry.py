@@ -94,4 +94,6 @@ class Geometry:
     storage_areas: tuple[str, ...] = ()
     junctions: tuple[str, ...] = ()
     reaches: tuple[tuple[str, str], ...] = ()
+    #: Ways of giving roughness other than Manning's n by station, in the words of the file.
+    other_roughness: tuple[str, ...] = ()
     centerline: Array = field(default_factory=lambda: np.empty((0, 2)))

@@ -65,12 +65,21 @@ def read_geometry(file: h5py.File) -> Geometry:
         storage_areas=_names(file, "Geometry/Storage Areas/Attributes"),
         junctions=_names(file, "Geometry/Junctions/Attributes"),
         reaches=named if len(named) > len(of_sections) else of_sections,
+        other_roughness=_other_roughness(file),
     )
 
 
 def _names(file: h5py.File, path: str) -> tuple[str, ...]:
     table = file.get(path)
     return () if table is None else tuple(decode(row["Name"]) for row in table[:])
+
+
+def _other_roughness(file: h5py.File) -> tuple[str, ...]:
+    table = file.get(f"{SECTIONS}/Attributes")
+    if table is None or "Friction Mode" not in table.dtype.names:
+        return ()
+    modes = {decode(mode) for mode in table["Friction Mode"]}
+    return tuple(sorted(modes - {"Basic Mann n", "Horiz Mann n", ""}))
 
 
 def _read_sections(file: h5py.File) -> tuple[CrossSection, ...]:

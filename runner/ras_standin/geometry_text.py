@@ -27,6 +27,7 @@ class _Draft:
     junctions: list[str] = field(default_factory=list)
     reaches: list[tuple[str, str]] = field(default_factory=list)
     centerline: Array = field(default_factory=lambda: np.empty((0, 2)))
+    roughness: set[str] = field(default_factory=set)
     section: dict[str, Any] | None = None
 
     def finish_section(self, name: str) -> None:
@@ -68,6 +69,7 @@ def parse_geometry(text: str, name: str) -> Geometry:
         junctions=tuple(draft.junctions),
         reaches=tuple(draft.reaches),
         centerline=draft.centerline,
+        other_roughness=tuple(sorted(draft.roughness)),
     )
 
 
@@ -82,6 +84,8 @@ def _network(draft: _Draft, lines: Lines, index: int, key: str, value: str) -> i
         values, following = lines.columns(index + 1, 2 * lines.count(index), width=16)
         draft.centerline = values.reshape(-1, 2)
         return following
+    elif key.startswith("Vertical n"):
+        draft.roughness.add("Vertical n")
     elif key == "Junct Name":
         draft.junctions.append(value)
     elif key == "Storage Area":

@@ -34,6 +34,11 @@ class RunLog:
         self._file = LineFile(messages) if messages else None
         self._lines: list[str] = []
 
+    def close(self) -> None:
+        """Close the file of compute messages."""
+        if self._file:
+            self._file.close()
+
     def message(self, text: str = "") -> None:
         """Say ``text`` (one or more lines)."""
         self._lines += text.split("\n")

@@ -145,6 +145,12 @@ def _write_plan(file: h5py.File, inputs: RunInputs) -> None:
             "Time Window": f"{start} to {end}",
         }
     set_attributes(file.create_group("Plan Data/Plan Information"), information)
+    set_attributes(file.create_group("Plan Data/Plan Parameters"), _parameters(file, inputs))
+
+
+def _parameters(file: h5py.File, inputs: RunInputs) -> dict[str, Any]:
+    """Numerical parameters; the cores are the plan's, though this engine uses one."""
+    plan = inputs.plan
     parameters: dict[str, Any] = {
         "1D Cores": np.int32(plan.value("UNET D1 Cores", 0)),
         "2D Only": "False",
@@ -163,7 +169,7 @@ def _write_plan(file: h5py.File, inputs: RunInputs) -> None:
     if areas is not None:
         cores = np.int32(plan.value("UNET D2 Cores", 0))
         parameters["2D Cores (per mesh)"] = np.full(len(areas), cores, np.int32)
-    set_attributes(file.create_group("Plan Data/Plan Parameters"), parameters)
+    return parameters
 
 
 def _write_events(file: h5py.File, inputs: RunInputs, when: datetime) -> None:

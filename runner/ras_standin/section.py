@@ -84,9 +84,8 @@ class SectionHydraulics:
         region = np.clip(np.searchsorted(section.roughness[:, 0], middle, side="right") - 1, 0, None)
         self._group_by_roughness(zone, section.roughness[region, 1])
         self._gates = _gates(section, middle)
-        self._blocks = [
-            (block.elevation, (middle > block.left) & (middle < block.right)) for block in section.ineffective
-        ]
+        stations = section.ground[:, 0]
+        self._blocks = [(block.elevation, _inside(block, middle, stations)) for block in section.ineffective]
 
     def _group_by_roughness(self, zone: npt.NDArray[np.int64], manning: Array) -> None:
         """Subsections: neighbouring segments of one zone and one n."""
@@ -108,7 +107,7 @@ class SectionHydraulics:
         width, perimeter = wet * self._run, wet * self._length
         area = 0.5 * width * (above_low + above_high)
         for column, end in ((0, self._ends[0]), (-1, self._ends[1])):
-            perimeter[:, column] += np.where(area[:, column] > 0, np.clip(stage[:, 0] - end, 0.0, None), 0.0)
+            perimeter[:, column] += np.where(perimeter[:, column] > 0, np.clip(stage[:, 0] - end, 0.0, None), 0.0)
         area_all, width_all = area @ self._in_zone, width @ self._in_zone
         for elevation, inside in self._blocks:
             still = np.ix_(stage[:, 0] <= elevation, inside)
@@ -143,6 +142,13 @@ def _with_cuts(section: CrossSection) -> Array:
     return points[np.argsort(points[:, 0], kind="stable")]
 
 
+def _inside(block: Block, middle: Array, stations: Array) -> npt.NDArray[np.bool_]:
+    """Segments inside a block; one that reaches the end of the ground line takes the wall there, too."""
+    left = -np.inf if block.left <= stations[0] else block.left
+    right = np.inf if block.right >= stations[-1] else block.right
+    return np.asarray((middle > left) & (middle < right))
+
+
 def _crossings(ground: Array, elevation: float) -> list[float]:
     """Stations at which the ground line crosses ``elevation``."""
     before, after = ground[:-1], ground[1:]
@@ -156,7 +162,7 @@ def _raised(points: Array, obstructions: tuple[Block, ...]) -> Array:
     segments = np.stack([points[:-1], points[1:]], axis=1)
     middle = segments[:, :, 0].mean(axis=1)
     for block in obstructions:
-        inside = (middle > block.left) & (middle < block.right)
+        inside = _inside(block, middle, points[:, 0])
         segments[inside, :, 1] = np.maximum(segments[inside, :, 1], block.elevation)
     return segments
 

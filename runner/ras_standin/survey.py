@@ -42,6 +42,8 @@ def survey_geometry(geometry: Geometry) -> Findings:
         warn(f"2D flow area '{name}': not modelled, no 2D results are written")
     if geometry.storage_areas:
         refuse(f"storage areas: {', '.join(geometry.storage_areas)}")
+    if geometry.other_roughness:
+        refuse(f"roughness given as {', '.join(geometry.other_roughness)}")
     for section in geometry.sections:
         if any(block.permanent for block in section.ineffective):
             warn(f"RS {section.station}: permanent ineffective area treated as a normal one")

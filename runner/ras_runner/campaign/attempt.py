@@ -15,7 +15,7 @@ from ras_runner.campaign.staging import TREE, project_folder
 from ras_runner.engines.base import EngineRun, RunSettings, progress_files, result_name, side_results
 from ras_runner.engines.common import staged_name
 from ras_runner.engines.scripts import render_script, script_name
-from ras_runner.errors import InputError
+from ras_runner.errors import InputError, OperatorError
 from ras_runner.hashing import hash_file
 from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project
@@ -108,14 +108,7 @@ def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scr
     """
     engine, transport = attempt.worker.engine, attempt.worker.transport
     _stage(attempt, stager, scratch / attempt.id)
-    commands = engine.commands(attempt.plan, attempt.settings, attempt.staged_name)
-    script = render_script(
-        engine.system,
-        commands,
-        attempt_folder=attempt.folder,
-        folder=PurePath(attempt.tree),
-        priority=attempt.settings.priority,
-    )
+    script = _script(attempt)
     transport.put(script, attempt.folder / script_name(engine.system))
     if attempt.stopping:
         return False
@@ -132,6 +125,26 @@ def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scr
     attempt.native_id = transport.launch(attempt.id, attempt.folder, script_name(engine.system))
     journal.record(campaign, "attempt-launched", attempt=attempt.id, native_id=attempt.native_id)
     return True
+
+
+def _script(attempt: Attempt) -> bytes:
+    engine = attempt.worker.engine
+    commands = engine.commands(attempt.plan, attempt.settings, attempt.staged_name)
+    try:
+        return render_script(
+            engine.system,
+            commands,
+            attempt_folder=attempt.folder,
+            folder=type(attempt.folder)(attempt.tree),
+            priority=attempt.settings.priority,
+        )
+    except ValueError as error:
+        raise OperatorError(
+            f"the run script cannot be written: {error}",
+            step="launch",
+            host=attempt.worker.hostname,
+            action="give the engine and the worker folder paths of plain ASCII characters",
+        ) from error
 
 
 def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:

@@ -60,15 +60,15 @@ def render_script(
         ValueError: a name cannot be said safely in that language.
     """
     if system is System.WINDOWS:
-        from ras_runner.engines.cmdline import quote_cmd
+        from ras_runner.engines.cmdline import check_cmd, join_cmd
 
         text = (
             _templates()
             .get_template("run.cmd.j2")
             .render(
-                steps=[" ".join(quote_cmd(part) for part in step) for step in commands.steps],
-                environment=commands.environment,
-                folder=str(folder),
+                steps=[join_cmd(step) for step in commands.steps],
+                environment={name: check_cmd(value) for name, value in commands.environment.items()},
+                folder=check_cmd(str(folder)),
                 priority=_WINDOWS_PRIORITY[priority],
             )
         )

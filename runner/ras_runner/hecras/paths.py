@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path, PurePosixPath
 
 from ras_runner.errors import InputError
 from ras_runner.hecras.text import BLANKS, as_written
 
 _DRIVE = re.compile(r"[A-Za-z]:")
+#: Elsewhere a file is found in any spelling, and its own has to be read from its folder: Linux workers need it.
+_CASE_COUNTS = sys.platform.startswith("linux")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -36,13 +39,13 @@ def find(folder: Path, name: str) -> Path | None:
     """The entry of a folder by name, in any case; the exact spelling wins, then the first in order. None if absent."""
     exact = folder / name
     try:
-        if exact.exists():
+        if _CASE_COUNTS and exact.exists():
             return exact
         with os.scandir(folder) as entries:
             same = [entry.name for entry in entries if entry.name.casefold() == name.casefold()]
     except (OSError, ValueError):  # no such folder, not a folder, not allowed; an impossible name
         return None
-    return folder / min(same) if same else None
+    return folder / (name if name in same else min(same)) if same else None
 
 
 def resolve(folder: Path, reference: str) -> Path | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _TAIL_BYTES = 4096
+_WINDOWS = sys.platform == "win32"
 
 
 class LocalTransport:
@@ -107,12 +108,8 @@ class LocalTransport:
 
     def launch(self, attempt: str, folder: PurePath, script: str) -> str:
         """Start the run script in a session of its own."""
-        path = Path(folder) / script
-        argv = (
-            [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/c", str(path)]
-            if sys.platform == "win32"
-            else ["/bin/sh", str(path)]
-        )
+        # cmd.exe mangles &, ^ and parentheses of a path after /c: the script is named relative to its folder
+        argv = [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/c", f".\\{script}"] if _WINDOWS else ["/bin/sh", script]
         with self._step("launch", folder):
             child = oscalls.spawn_detached(
                 argv,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +52,12 @@ def init_local_worker(parameters: Mapping[str, Any]) -> Worker:
     """
     spec = validated(LocalSpec, parameters, "local")
     folder = spec.worker_folder.expanduser().absolute()
+    if sys.platform == "win32" and (not str(folder).isascii() or re.search(r'[%"]', str(folder))):
+        raise OperatorError(
+            f"the worker folder {folder} has characters that cmd.exe cannot be trusted with",
+            step="init worker",
+            action="give a worker_folder of plain ASCII characters without %",
+        )
     engine = local_engine(
         spec.engine, ras_exe_path=spec.ras_exe_path, hecras_folder=spec.hecras_folder, version=spec.version
     )

@@ -1,0 +1,130 @@
+#!/bin/bash
+# Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
+#   tests/install-services.sh [browser] [wine]        no names: everything
+# Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
+# exits 0; with CI=true it fails instead.
+#   RAS_TEST_CACHE          where builds are kept (default /var/cache/ras-runner-tests)
+#   RAS_TEST_DEBIAN_MIRROR  mirror of Debian for the wine chroot (default: that of this machine's apt)
+#   PYTHON                  Python 3.11 or later with pip (default: the project's .venv, else python3)
+set -euo pipefail
+
+repo=$(cd "$(dirname "$0")/.." && pwd)
+cache=${RAS_TEST_CACHE:-/var/cache/ras-runner-tests}
+python=${PYTHON:-$repo/.venv/bin/python}
+[ -x "$python" ] || python=$(command -v python3 || true)
+log=${TMPDIR:-/tmp}/install-services.$$.log
+sections=()
+
+say() { printf 'install-services: %s\n' "$*"; }
+
+# give_up CAUSE...: the end of a section, when this machine cannot have it.
+give_up() {
+  say "$section: $*"
+  say "$section: its tests will be skipped (with CI=true: fail)"
+  exit 1
+}
+
+# quietly WHAT COMMAND...: shows nothing unless it fails.
+quietly() {
+  "${@:2}" >>"$log" 2>&1 || { tail -n 15 "$log"; give_up "failed: $1 (log: $log)"; }
+}
+
+apt_install() {
+  local missing=() package
+  for package; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "apt-get install ${missing[*]}"
+  quietly "apt-get update" "${root[@]}" apt-get -q update
+  quietly "apt-get install ${missing[*]}" "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qy --no-install-recommends "${missing[@]}"
+}
+
+browser() {
+  if [ "$system" = ubuntu ] && ! command -v chromium >/dev/null; then
+    # Ubuntu's package only asks for a snap, which needs a running snapd.
+    command -v snap >/dev/null || give_up "Chromium comes as a snap on Ubuntu, and snap is not there"
+    quietly "snap install chromium" "${root[@]}" snap install chromium
+  elif [ "$system" = debian ]; then
+    apt_install chromium
+  fi
+  say "browser: $(chromium --version 2>/dev/null | head -n 1)"
+}
+
+# The folder of the build that fits this checkout: named after everything that goes into it.
+wine_folder() {
+  local requirements key
+  requirements=$("$python" "$repo/tests/wine/requirements.py")
+  key=$(printf '%s\n' "$requirements" | cat - "$repo/tests/wine/build.sh" | sha256sum | cut -c 1-12)
+  printf '%s\n' "$cache/wine-$key"
+}
+
+# Mirror of Debian that this machine's apt uses (sources in either format); nothing on Ubuntu.
+debian_mirror() {
+  local files=() file
+  for file in /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+    [ -r "$file" ] && files+=("$file")
+  done
+  [ "$system" = debian ] && [ ${#files[@]} -gt 0 ] || return 0
+  awk '
+    function found(uri) { sub(/\/+$/, "", uri); if (uri ~ /\/debian$/) { print uri; exit } }
+    /^[[:space:]]*#/ { next }
+    /^URIs:/ { for (i = 2; i <= NF; i++) found($i) }
+    /^deb[[:space:]]/ { sub(/\[[^]]*\]/, ""); found($2) }
+  ' "${files[@]}"
+}
+
+wine() {
+  local folder mirror started=$SECONDS
+  [ -n "$python" ] || give_up "there is no python3"
+  [ "$(dpkg --print-architecture)" = amd64 ] || give_up "Windows programs need an amd64 machine"
+  apt_install debootstrap debian-archive-keyring
+  "$python" -m pip --version >/dev/null 2>&1 || apt_install python3-pip
+  folder=$(wine_folder)
+  if [ -e "$folder/complete" ]; then
+    say "wine: $folder is complete"
+    return
+  fi
+  mirror=${RAS_TEST_DEBIAN_MIRROR:-$(debian_mirror)}
+  say "wine: building $folder (1 to 3 minutes, 2 GB)"
+  quietly "mkdir $cache" "${root[@]}" mkdir -p "$cache"
+  # The build has its own mount and process namespaces: whatever happens, nothing stays mounted and nothing runs on.
+  quietly "build of Windows CPython under wine" "${root[@]}" flock "$cache/wine.lock" unshare --mount --propagation private --pid --fork --kill-child \
+    bash "$repo/tests/wine/build.sh" "$folder" "$python" "$repo/tests/wine/requirements.py" "$mirror"
+  say "wine: built in $((SECONDS - started)) s"
+}
+
+# For tests/wine/wine.py: where the build that fits this checkout is, or would be.
+if [ "${1:-}" = wine-folder ]; then
+  wine_folder
+  exit
+fi
+sections=("$@")
+[ $# -gt 0 ] || sections=(browser wine)
+for section in "${sections[@]}"; do
+  case $section in browser | wine) ;; *) say "unknown section: $section (known: browser wine)"; exit 2 ;; esac
+done
+system=
+if [ -r /etc/os-release ]; then
+  system=$(. /etc/os-release && case " $ID ${ID_LIKE:-} " in *\ ubuntu\ *) echo ubuntu ;; *\ debian\ *) echo debian ;; esac)
+fi
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo -n)
+
+run_section() {
+  [ -n "$system" ] || give_up "this is neither Debian nor Ubuntu"
+  "${root[@]}" true 2>/dev/null || give_up "neither root nor sudo without a password"
+  "$section"
+}
+
+failed=0
+for section in "${sections[@]}"; do
+  # Not "( ... ) || failed=1": that would switch off errexit inside.
+  set +e
+  (set -e; run_section)
+  [ $? -eq 0 ] || failed=1
+  set -e
+done
+[ $failed = 1 ] || rm -f "$log"
+[ "${CI:-}" != true ] || exit $failed
