@@ -21,7 +21,7 @@ TEMPORARY_PREFIX = ".ras-runner-"
 
 
 def publish(files: Mapping[Path, str], folder: Path, attempt: str) -> None:
-    """Bring files into a folder, each by a temporary name, a check of its content, and one rename.
+    """Bring files into a folder: first all under temporary names, checked, then each by one rename.
 
     Args:
         files: source file -> its name in ``folder``, in the order of publishing (the results HDF last).
@@ -31,22 +31,24 @@ def publish(files: Mapping[Path, str], folder: Path, attempt: str) -> None:
     Raises:
         OperatorError: disk full, read-only folder, or a file that another program holds open; nothing is half written.
     """
-    for source, name in files.items():
-        temporary = folder / f"{TEMPORARY_PREFIX}{attempt}.part"
-        try:
+    waiting = {folder / f"{TEMPORARY_PREFIX}{attempt}-{n}.part": name for n, name in enumerate(files.values())}
+    name = ""
+    try:
+        for source, (temporary, name) in zip(files, waiting.items(), strict=True):
             _bring(source, temporary)
+        for temporary, name in waiting.items():
             _replace(temporary, folder / name)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise _explained(folder, name, error) from error
+    except OSError as error:
+        remove_leftovers(folder, [attempt])
+        raise _explained(folder, name, error) from error
 
 
 def remove_leftovers(folder: Path, attempts: Iterable[str]) -> None:
     """Remove the temporary files that these attempts' publishing may have left behind."""
     for attempt in attempts:
-        with contextlib.suppress(OSError):
-            (folder / f"{TEMPORARY_PREFIX}{attempt}.part").unlink(missing_ok=True)
+        for temporary in folder.glob(f"{TEMPORARY_PREFIX}{attempt}-*.part"):
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def check_writable(folder: Path) -> None:

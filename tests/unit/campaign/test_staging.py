@@ -132,6 +132,14 @@ def test_publishing_replaces_whole_files_and_leaves_no_temporary(tmp_path: Path)
     assert [(p.name, p.read_bytes()) for p in folder.iterdir()] == [("Río.p01.hdf", b"new")]
 
 
+def test_publishing_is_all_or_nothing_when_a_file_cannot_be_brought(tmp_path: Path):
+    (tmp_path / "ws").mkdir(), (tmp_path / "project").mkdir()
+    (tmp_path / "ws" / "a.bco01").write_bytes(b"log")
+    with pytest.raises(OperatorError, match="cannot be written"):
+        publish({tmp_path / "ws" / "a.bco01": "a.bco01", tmp_path / "ws" / "gone": "a.p01.hdf"}, tmp_path / "project", "a1")
+    assert list((tmp_path / "project").iterdir()) == []
+
+
 def test_publishing_into_a_missing_folder_says_what_to_do(tmp_path: Path):
     (tmp_path / "r.hdf").write_bytes(b"x")
     with pytest.raises(OperatorError, match="ras-runner resume"):
@@ -141,10 +149,10 @@ def test_publishing_into_a_missing_folder_says_what_to_do(tmp_path: Path):
 
 
 def test_leftovers_of_our_attempts_are_removed_and_nothing_else(tmp_path: Path):
-    for name in (".ras-runner-a1.part", ".ras-runner-a2.part", "user.part"):
+    for name in (".ras-runner-a1-0.part", ".ras-runner-a1-1.part", ".ras-runner-a2-0.part", "user.part"):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path, ["a1"])
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".ras-runner-a2.part", "user.part"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".ras-runner-a2-0.part", "user.part"]
 
 
 def test_transport_claims_once(tmp_path: Path):
