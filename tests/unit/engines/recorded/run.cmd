@@ -7,8 +7,8 @@ if "%~1"=="steps" goto steps
 cd /d "%~dp0" || exit /b 1
 rem Claim the workspace first: of two launches of one attempt only one gets past this line.
 mkdir claim 2>nul || exit /b 0
-rem The steps run in a cmd.exe of their own: one place for streams and priority, and this one stays in its folder.
-start "" /low /b /wait "%ComSpec%" /d /c .\run.cmd steps <nul >>stdout.log 2>>stderr.log
+rem The steps run in a cmd.exe of their own: one place for the priority, and this one stays in its folder.
+start "" /low /b /wait "%ComSpec%" /d /c .\run.cmd steps
 set "RC=%ERRORLEVEL%"
 rem The redirection stands first: "echo 1> file" would write nothing and redirect handle 1.
 >exit.json.tmp echo {"exit_code": %RC%}
@@ -17,7 +17,8 @@ exit /b %RC%
 
 :steps
 set "KMP_AFFINITY=disabled"
-cd /d "p" || exit 1
-"C:\Program Files (x86)\HEC\HEC-RAS\6.6\Ras.exe" "-c" "50%% (a&b) ^ !.prj" "p01"
+set "ATTEMPT=%CD%"
+2>>stderr.log cd /d "p" || exit 1
+<nul >>"%ATTEMPT%\stdout.log" 2>>"%ATTEMPT%\stderr.log" "C:\Program Files (x86)\HEC\HEC-RAS\6.6\Ras.exe" "-c" "50%% (a&b) ^ !.prj" "p01"
 if not %ERRORLEVEL%==0 exit %ERRORLEVEL%
 exit 0
