@@ -83,8 +83,9 @@ def prepare_plans(
     """Look at every plan before anything is written: can it be read, are its files there, are its results current?
 
     Raises:
-        InputError: a plan cannot run; names the file and who refers to it.
+        InputError: a plan cannot run (names the file and who refers to it); no worker, or two of one name.
     """
+    check_workers(workers)
     hasher = FileHasher(journal)
     engines = {worker.engine.name: worker.engine for worker in workers}
     prepared = {}
@@ -130,10 +131,8 @@ def create_campaign(
         The campaign's id, such as ``20260801-1430-5f3a``.
 
     Raises:
-        InputError: no worker, or two of one name.
         OperatorError: the project folder cannot be written.
     """
-    check_workers(workers)
     check_writable(project.folder)
     campaign = f"{time.strftime('%Y%m%d-%H%M')}-{secrets.token_hex(2)}"
     specs = [{"type": w.type, "parameters": w.spec.model_dump(mode="json")} for w in workers]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ras_runner.engines.base import Engine
     from ras_runner.transports.base import Transport
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+#: A name that is safe in file names, logs and messages.
+WorkerId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
 class WorkerSpec(BaseModel):
@@ -36,7 +37,7 @@ class WorkerSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    worker_id: Annotated[str, Field(pattern=_NAME)]
+    worker_id: WorkerId
     engine: Annotated[str, Field(min_length=1)]
     cores_total: Annotated[int, Field(ge=1, le=4096)]
     cores_per_plan: Annotated[int, Field(ge=1, le=4096)] = 4

@@ -13,7 +13,7 @@ from pydantic import Field
 from ras_runner.engines.registry import default_engine_name, local_engine
 from ras_runner.errors import OperatorError
 from ras_runner.transports.local import LocalTransport
-from ras_runner.workers.base import Worker, WorkerSpec, default_worker_folder, validated
+from ras_runner.workers.base import Worker, WorkerId, WorkerSpec, default_worker_folder, validated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ class LocalSpec(WorkerSpec):
         version: HEC-RAS version, ``6.6``, when several are installed.
     """
 
-    worker_id: str = "local"
+    worker_id: WorkerId = "local"
     engine: Annotated[str, Field(min_length=1, default_factory=default_engine_name)]
     cores_total: Annotated[int, Field(ge=1, le=4096, default_factory=_cores)]
     worker_folder: Annotated[Path, Field(default_factory=default_worker_folder)]

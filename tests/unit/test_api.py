@@ -1,0 +1,135 @@
+"""The Python API of the seed: names, parameters, results and refusals."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import ras_runner
+from ras_runner import (
+    ExecutionResult,
+    InputError,
+    OperatorError,
+    compute_parallel_remote,
+    get_worker_status,
+    init_ras_project,
+    init_ras_worker,
+)
+from ras_runner.hecras.project import Project
+
+
+@pytest.fixture
+def worker(tmp_path: Path):
+    return init_ras_worker("local", engine="standin", worker_folder=tmp_path / "worker", cores_total=2, cores_per_plan=1)
+
+
+def test_every_public_name_can_be_imported():
+    for name in ras_runner.__all__:
+        assert getattr(ras_runner, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = ras_runner.nonsense
+
+
+def test_import_and_help_are_light():
+    code = (
+        "import sys, ras_runner.cli.app\n"
+        "heavy = {'numpy', 'h5py', 'rich', 'jinja2', 'pydantic', 'plotly', 'psutil', 'yaml', 'sqlite3', 'blake3'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"imported for --help: {done.stderr}"
+
+
+def test_plans_are_computed_and_results_are_execution_results(project: Project, worker, tmp_path: Path):
+    opened = init_ras_project(project.folder, "6.6")
+    assert (opened.project_folder, opened.project_name) == (project.folder, project.name)
+    said: list[str] = []
+    results = compute_parallel_remote(["01", "7"], [worker], num_cores=1, state_dir=tmp_path / "state", say=said.append)
+    assert list(results) == ["01", "07"]
+    for number, result in results.items():
+        assert isinstance(result, ExecutionResult)
+        assert (result.plan_number, result.worker_id, result.success, result.error_message) == (number, "local", True, None)
+        assert Path(result.hdf_path).is_file()
+        assert result.execution_time > 0
+    assert any("plan 01 completed" in line for line in said)
+    again = compute_parallel_remote("01", [worker], num_cores=1, state_dir=tmp_path / "state")
+    assert (again["01"].attempts, again["01"].execution_time) == (0, 0.0)
+
+
+def test_a_ras_commander_project_is_taken(project: Project, worker, tmp_path: Path):
+    theirs = SimpleNamespace(project_folder=str(project.folder), project_name=project.name, plan_df=None)
+    results = compute_parallel_remote("7", [worker], ras_object=theirs, state_dir=tmp_path / "state")
+    assert results["07"].success
+    with pytest.raises(InputError, match="no project_folder"):
+        compute_parallel_remote("7", [worker], ras_object=object(), state_dir=tmp_path / "state")
+
+
+def test_a_failure_has_its_reason(project: Project, worker, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("RAS_STANDIN_FAULT", "exit:9")
+    results = compute_parallel_remote("1", [worker], ras_object=init_ras_project(project.prj), state_dir=tmp_path / "state")
+    assert not results["01"].success
+    assert results["01"].hdf_path is None
+    assert "exit code 9" in results["01"].error_message
+
+
+def test_num_cores_and_slots_as_in_the_seed(tmp_path: Path):
+    def slots(num_cores: int | None = None, **parameters):
+        spec = init_ras_worker("local", engine="standin", worker_folder=tmp_path, **parameters).spec
+        return spec.slots(num_cores), spec.cores(num_cores)
+
+    assert slots(cores_total=8, cores_per_plan=2) == (4, 2)
+    assert slots(4, cores_total=8, cores_per_plan=2) == (2, 4)
+    assert slots(cores_total=8, cores_per_plan=2, max_parallel_plans=3) == (3, 2)
+    assert slots(4, cores_total=2) == (1, 2)
+
+
+def test_worker_status(worker):
+    status = get_worker_status([worker])["local"]
+    assert status["worker_type"] == "local"
+    assert status["max_parallel_plans"] == 2
+    assert status["available"] is True
+
+
+@pytest.mark.parametrize(
+    ("worker_type", "parameters", "message"),
+    [
+        ("teleport", {}, "unknown worker type 'teleport'.*valid types are local"),
+        ("local", {"engine": "standin", "cores": 4}, "unknown parameter 'cores'.*cores_per_plan.*worker_folder"),
+        ("local", {"engine": "standin", "queue_priority": -1}, "queue_priority"),
+        ("local", {"engine": "standin", "process_priority": "realtime"}, "process_priority"),
+        ("local", {"engine": "standin", "cores_total": 0}, "cores_total"),
+        ("local", {"engine": "nonsense"}, "unknown engine 'nonsense'"),
+    ],
+)
+def test_unknown_types_and_parameters_are_refused_with_the_valid_ones(worker_type, parameters, message):
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        init_ras_worker(worker_type, **parameters)
+
+
+def test_hecras_is_never_replaced_silently(tmp_path: Path):
+    with pytest.raises(OperatorError, match="looked for"):
+        init_ras_worker("local", ras_exe_path=str(tmp_path / "6.6" / "Ras.exe"), engine="hecras-windows")
+
+
+def test_the_projects_version_is_used(project: Project, tmp_path: Path):
+    exe = tmp_path / "6.6" / "Ras.exe"
+    exe.parent.mkdir()
+    exe.touch()
+    opened = init_ras_project(project.folder, str(exe))
+    worker = init_ras_worker("local", ras_object=opened, engine="hecras-windows", worker_folder=tmp_path / "w")
+    assert worker.engine.name == "HEC-RAS 6.6"
+
+
+@pytest.mark.parametrize(("workers", "message"), [(0, "no worker was given"), (2, "several workers are called local")])
+def test_the_list_of_workers_is_checked(project: Project, worker, tmp_path: Path, workers: int, message: str):
+    with pytest.raises(InputError, match=message):
+        compute_parallel_remote("1", [worker] * workers, ras_object=init_ras_project(project.folder), state_dir=tmp_path / "s")
+
+
+def test_a_missing_project_is_an_input_error(tmp_path: Path):
+    with pytest.raises(InputError, match="nowhere"):
+        init_ras_project(tmp_path / "nowhere")
