@@ -208,7 +208,7 @@ def compute_parallel_remote(
     )
     journal = Journal(Path(state_dir) if state_dir else default_state_dir())
     try:
-        prepared = prepare_plans(project, select_plans(project, plan_numbers), workers, settings, journal)
+        prepared = prepare_plans(select_plans(project, plan_numbers), workers, settings, journal)
         campaign = create_campaign(journal, project, prepared, workers, settings)
         run_campaign(journal, campaign, workers, say or (lambda line: None))
         return {task.plan_number: execution_result(task) for task in campaign_view(journal, campaign).tasks}

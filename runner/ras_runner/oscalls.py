@@ -9,11 +9,12 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import psutil
 
@@ -60,6 +61,23 @@ class FileLock:
             return False
         self._handle = handle
         return True
+
+    @contextlib.contextmanager
+    def held(self, limit: float = 30.0) -> Iterator[None]:
+        """Hold the lock for the time of a ``with`` block, waiting for it.
+
+        Raises:
+            TimeoutError: another process has held it for ``limit`` seconds.
+        """
+        end = time.monotonic() + limit
+        while not self.acquire():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.path} is held by another process for more than {limit:.0f} s")
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Give the lock back; nothing happens when it is not held."""

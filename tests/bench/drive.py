@@ -44,7 +44,7 @@ def main() -> None:
     )
     answer = {
         "succeeded": sum(result.success for result in results.values()),
-        "errors": sorted({str(result.error_message) for result in results.values() if not result.success}),
+        "errors": [str(result.error_message) for result in results.values() if not result.success],
         "peak_memory": peak_memory(),
     }
     Path(job["answer"]).write_text(json.dumps(answer), encoding="utf-8")

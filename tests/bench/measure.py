@@ -59,7 +59,7 @@ def become_subreaper() -> None:
         raise MeasureError(f"prctl: {os.strerror(ctypes.get_errno())}")
 
 
-def measured(argv: Sequence[str], log: Path, *, limit: float = 300.0) -> Cost:
+def measured(argv: Sequence[str], log: Path, *, limit: float = 600.0) -> Cost:
     """Run a program, and wait until it and everything it started has ended.
 
     Args:

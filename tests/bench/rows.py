@@ -30,7 +30,7 @@ class Case:
 class _Counts:
     rerun: bool
     succeeded: int
-    errors: list[str]
+    error: str
     engine_runs: int
     staged: int
     travelled: int | None
@@ -46,7 +46,7 @@ class Row(_Counts):
         cost: CPU and wall time.
         rerun: the second time, with nothing changed.
         succeeded: plans that the tool calls successful.
-        errors: what it says of the others.
+        error: the first that it writes, if not all succeeded.
         engine_runs: how often the engine was started.
         staged: bytes written below the worker folder before the engine started, its store included.
         travelled: of them, those that had to travel to the worker, by our journal; None for the peer.
@@ -63,8 +63,8 @@ class Row(_Counts):
 
     @property
     def staged_a_plan(self) -> float:
-        """Bytes a plan."""
-        return self.staged / self.case.plans
+        """Bytes a plan: of those that got as far as the engine, which looks; of a rerun, of all."""
+        return self.staged / (self.case.plans if self.rerun else max(self.engine_runs, 1))
 
     def summary(self) -> str:
         """One line."""

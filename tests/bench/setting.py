@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ PEER_VERSION = "0.110.1"
 #: Its local worker imports shapely and psutil, which a plain install of it leaves out.
 PEER_PACKAGES = (f"{PEER}=={PEER_VERSION}", "shapely", "psutil")
 PLANS = tuple(f"{number:02d}" for number in range(1, 100))
+_FILE = re.compile(r"(Geom|Flow|Unsteady|Plan) File=")
 _MESSAGES = "Finished Unsteady Flow Simulation\r\nComputations Summary\r\nComplete Process\t5\r\n"
 
 
@@ -88,6 +90,10 @@ def build_engine(folder: Path) -> Engine:
 def make_project(folder: Path) -> Path:
     """Muncie with 99 plans, p01 to p99, each a copy of p04; returns the .prj.
 
+    The example comes without some of the files that its .prj lists. They are taken off the list, and the plan's text
+    geometry is put there (its title only: this engine does not read it), as a plan without it is never current for the
+    peer.
+
     Raises:
         MeasureError: the data is not there.
     """
@@ -99,12 +105,13 @@ def make_project(folder: Path) -> Path:
     for number in PLANS:
         if number != "04":
             shutil.copyfile(folder / "Muncie.p04", folder / f"Muncie.p{number}")
+    (folder / "Muncie.g04").write_text("Geom Title=Muncie\nProgram Version=6.10\n", encoding="latin-1", newline="\r\n")
     prj = folder / "Muncie.prj"
     lines = prj.read_text(encoding="latin-1").splitlines()
-    first = next(index for index, line in enumerate(lines) if line.startswith("Plan File="))
-    rest = [line for line in lines[first:] if not line.startswith("Plan File=")]
-    listed = [f"Plan File=p{number}" for number in PLANS]
-    prj.write_text("\n".join([*lines[:first], *listed, *rest]) + "\n", encoding="latin-1", newline="\r\n")
+    kept = [line for line in lines if not _FILE.match(line)]
+    listed = ["Geom File=g04", "Unsteady File=u01", *(f"Plan File=p{number}" for number in PLANS)]
+    place = kept.index("English Units") + 1
+    prj.write_text("\n".join([*kept[:place], *listed, *kept[place:]]) + "\n", encoding="latin-1", newline="\r\n")
     return prj
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.hecras.inputs import PlanInputs
+    from ras_runner.hecras.plan import Plan
     from ras_runner.workers.base import Worker
 
 
@@ -62,23 +63,23 @@ class PreparedPlan:
     expected: float | None
 
 
-def select_plans(project: Project, plans: Sequence[str] | str | None) -> list[str]:
-    """Plan numbers as ``01``: all of the project's when nothing or ``all`` is given; without duplicates, in order.
+def select_plans(project: Project, plans: Sequence[str] | str | None) -> list[Plan]:
+    """The plans meant: all of the project's when nothing or ``all`` is given; without duplicates, in order.
 
     Raises:
         InputError: a number that is not a plan of the project; the message lists those that are.
     """
     if plans is None or plans == "all" or list(plans) == ["all"]:
-        return [plan.number for plan in project.plans()]
+        return project.plans()
     wanted = plans.split(",") if isinstance(plans, str) else [part for plan in plans for part in str(plan).split(",")]
     numbers = list(dict.fromkeys(plan_number(text) for text in wanted if text.strip()))
     if not numbers:
         raise InputError("no plan was chosen", step="choose plans", action="give plan numbers such as 01,02 or all")
-    return [project.plan(number).number for number in numbers]
+    return [project.plan(number) for number in numbers]
 
 
 def prepare_plans(
-    project: Project, numbers: Sequence[str], workers: Sequence[Worker], settings: CampaignSettings, journal: Journal
+    plans: Sequence[Plan], workers: Sequence[Worker], settings: CampaignSettings, journal: Journal
 ) -> dict[str, PreparedPlan]:
     """Look at every plan before anything is written: can it be read, are its files there, are its results current?
 
@@ -89,8 +90,8 @@ def prepare_plans(
     hasher = FileHasher(journal)
     engines = {worker.engine.name: worker.engine for worker in workers}
     prepared = {}
-    for number in numbers:
-        plan = project.plan(number)
+    for plan in plans:
+        project, number = plan.project, plan.number
         for engine in engines.values():
             engine.check_plan(plan)
         inputs = next(iter(engines.values())).inputs(plan)

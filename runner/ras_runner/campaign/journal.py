@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.events import APPLY
 from ras_runner.errors import InputError, OperatorError
+from ras_runner.oscalls import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,9 +43,10 @@ class Journal:
             state_dir.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=30, check_same_thread=False, isolation_level=None)
             self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._migrate()
+            if self._version() != SCHEMA_VERSION:
+                with FileLock(state_dir / "locks" / "journal.lock").held():
+                    self._migrate()
         except (OSError, sqlite3.Error) as error:
             raise OperatorError(
                 f"the journal {self.path} cannot be used: {error}",
@@ -165,8 +167,12 @@ class Journal:
         for statement in APPLY[kind]:
             self._db.execute(statement, {**data, "campaign": campaign, "at": at})
 
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
     def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        """Bring the file to this version's schema; only one process at a time does it."""
+        version = self._version()
         if version > SCHEMA_VERSION:
             raise OperatorError(
                 f"the journal {self.path} was written by a newer ras-runner "
@@ -176,14 +182,8 @@ class Journal:
             )
         if version == 0:
             schema = files("ras_runner.campaign").joinpath("schema.sql").read_text(encoding="utf-8")
-            try:
-                self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
-            except sqlite3.OperationalError:
-                self._db.execute("ROLLBACK")
-                if (
-                    self._db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION
-                ):  # another process made it meanwhile
-                    raise
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
 
 
 def default_state_dir() -> Path:

@@ -32,15 +32,17 @@ def publish(files: Mapping[Path, str], folder: Path, attempt: str) -> None:
         OperatorError: disk full, read-only folder, or a file that another program holds open; nothing is half written.
     """
     waiting = {folder / f"{TEMPORARY_PREFIX}{attempt}-{n}.part": name for n, name in enumerate(files.values())}
-    name = ""
+    at = ""
     try:
-        for source, (temporary, name) in zip(files, waiting.items(), strict=True):
+        for source, temporary in zip(files, waiting, strict=True):
+            at = files[source]
             _bring(source, temporary)
         for temporary, name in waiting.items():
+            at = name
             _replace(temporary, folder / name)
     except OSError as error:
         remove_leftovers(folder, [attempt])
-        raise _explained(folder, name, error) from error
+        raise _explained(folder, at, error) from error
 
 
 def remove_leftovers(folder: Path, attempts: Iterable[str]) -> None:

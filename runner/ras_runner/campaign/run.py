@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -49,26 +49,16 @@ def run_campaign(
         OperatorError: another controller is running this campaign.
         KeyboardInterrupt: the user interrupted; the campaign can be resumed.
     """
-    lock = campaign_lock(journal, campaign)
-    if not _acquired(lock):
-        raise OperatorError(
-            f"campaign {campaign} is being run by another ras-runner",
-            step="run campaign",
-            action=f"follow it with: ras-runner watch {campaign}",
-        )
-    try:
+    with contextlib.ExitStack() as stack:
+        try:  # is_controlled of another process may hold it for an instant
+            stack.enter_context(campaign_lock(journal, campaign).held(0.5))
+        except TimeoutError:
+            raise OperatorError(
+                f"campaign {campaign} is being run by another ras-runner",
+                step="run campaign",
+                action=f"follow it with: ras-runner watch {campaign}",
+            ) from None
         _Run(journal, campaign, workers, say).run(cancel=cancel)
-    finally:
-        lock.release()
-
-
-def _acquired(lock: FileLock) -> bool:
-    """Take the lock; tried for a moment, as :func:`is_controlled` of another process may hold it for an instant."""
-    for _ in range(10):
-        if lock.acquire():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def is_controlled(journal: Journal, campaign: str) -> bool:

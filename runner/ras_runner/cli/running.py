@@ -60,7 +60,7 @@ class NoWorkerError(OperatorError):
 
 def _ready(order: Order) -> Ready:
     project = Project.open(order.project)
-    numbers = select_plans(project, order.plans)
+    plans = select_plans(project, order.plans)
     pool = make_pool(order.inventory, order.engine)
     for name, reason in pool.left_out.items():
         talk(f"worker {name} is left out: {reason}")
@@ -77,7 +77,7 @@ def _ready(order: Order) -> Ready:
                 "STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE"
             )
     journal = open_journal(order.state_dir)
-    return Ready(journal, project, pool.workers, prepare_plans(project, numbers, pool.workers, order.settings, journal))
+    return Ready(journal, project, pool.workers, prepare_plans(plans, pool.workers, order.settings, journal))
 
 
 def execute(order: Order, *, as_json: bool) -> int:
@@ -258,7 +258,7 @@ def demo(folder: Path) -> int:
     campaign = create_campaign(
         journal,
         project,
-        prepare_plans(project, select_plans(project, "all"), [worker], settings, journal),
+        prepare_plans(project.plans(), [worker], settings, journal),
         [worker],
         settings,
     )

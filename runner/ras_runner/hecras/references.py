@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.parsers import expat
@@ -180,13 +181,20 @@ def geometry_references(path: Path) -> list[Reference]:
     Raises:
         OSError: not an HDF file, truncated, or unreadable.
     """
+    stat = path.stat()
+    return list(_geometry_references(path, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)))
+
+
+@lru_cache(maxsize=128)  # many plans share a geometry
+def _geometry_references(path: Path, signature: tuple[int, ...]) -> tuple[Reference, ...]:
+    del signature  # a changed file is read again
     import h5py
 
     found: dict[tuple[str, str], Reference] = {}
     with h5py.File(path, "r", locking=False) as file:
         geometry = file.get("Geometry")
         if not isinstance(geometry, h5py.Group):
-            return []
+            return ()
         areas = geometry.get("2D Flow Areas")
         groups = [geometry, *(areas.values() if isinstance(areas, h5py.Group) else [])]
         for group in groups:
@@ -196,7 +204,7 @@ def geometry_references(path: Path) -> list[Reference]:
                     kind = key.removesuffix(" Filename").lower()
                     by = f"{path.name}: {group.name.lstrip('/')}: {key}={name}"
                     found.setdefault((kind, name.lower()), _layer(kind, name, path.parent, by))
-    return list(found.values())
+    return tuple(found.values())
 
 
 def terrain_references(path: Path) -> list[Reference]:

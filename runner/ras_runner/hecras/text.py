@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from ras_runner.errors import InputError
@@ -68,14 +68,13 @@ def described(all_lines: list[str]) -> set[int]:
     return inside
 
 
-def pairs(text: str) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=8)  # one file is looked at from several sides
+def pairs(text: str) -> tuple[tuple[str, str], ...]:
     """The ``Key=value`` lines in order, keys and values stripped; descriptions and other lines are left out."""
     all_lines = lines(text)
     skip = described(all_lines)
-    for index, line in enumerate(all_lines):
-        key, equals, value = line.partition("=")
-        if equals and index not in skip:
-            yield key.strip(BLANKS), value.strip(BLANKS)
+    split = (line.partition("=") for index, line in enumerate(all_lines) if "=" in line and index not in skip)
+    return tuple((key.strip(BLANKS), value.strip(BLANKS)) for key, _, value in split)
 
 
 def key_values(text: str) -> dict[str, list[str]]:

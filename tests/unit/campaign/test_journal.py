@@ -78,6 +78,14 @@ journal.record("c", "campaign-finished")
     assert len(journal.rows("SELECT * FROM events")) == 1
 
 
+def test_several_processes_may_make_the_journal_at_once(tmp_path: Path):
+    code = "import sys; from pathlib import Path; from ras_runner.campaign.journal import Journal; Journal(Path(sys.argv[1])).put_digest('p', 's', 'd')"
+    for number in range(3):
+        command = [sys.executable, "-c", code, str(tmp_path / str(number))]
+        together = [subprocess.Popen(command) for _ in range(5)]
+        assert [process.wait() for process in together] == [0] * 5
+
+
 def test_a_newer_journal_is_refused_and_left_alone(tmp_path: Path):
     Journal(tmp_path).close()
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
