@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.commands import Runner
+from tests.commands import Runner, wait_until
 from tests.integration.test_execute import snapshot
 
 from ras_runner.hecras.project import Project
@@ -70,6 +70,29 @@ def test_a_full_disk_while_publishing_keeps_the_result(runner: Runner, project: 
     filler.unlink()
     resumed = json.loads(runner.run("resume", "--json").stdout)
     assert [(r["success"], r["attempts"]) for r in resumed] == [(True, 1), (True, 1)], "computed again"
+    assert runner.workspaces() == []
+
+
+def test_unpublished_results_survive_a_kill_and_a_cancel(runner: Runner, project: Project, mounts, tmp_path: Path):
+    """Two good results wait from one slot when the controller is killed and the campaign is cancelled."""
+    runner.environment["RAS_STANDIN_FAULT"] = "p03=hang"
+    small = tmp_path / "small"
+    small.mkdir()
+    mounts("-t", "tmpfs", "-o", "size=900k", "tmpfs", small)
+    shutil.copytree(project.folder, small / "p")
+    filler = small / "filler"
+    with filler.open("wb") as out:
+        out.write(b"x" * (shutil.disk_usage(small).free - 20_000))
+    controller = runner.start("execute", small / "p", "-i", runner.inventory, "--plans", "1,2,3", "--max-concurrent", "1")
+    wait_until(lambda: runner.tasks().get("03", {}).get("state") == "running", "plan 03 runs")
+    controller.kill()
+    controller.wait()
+    runner.run("cancel")
+    assert len(runner.workspaces()) == 2, "a good result was thrown away"
+    filler.unlink()
+    del runner.environment["RAS_STANDIN_FAULT"]
+    resumed = json.loads(runner.run("resume", "--json").stdout)
+    assert [(r["plan_number"], r["success"], r["attempts"]) for r in resumed] == [("01", True, 1), ("02", True, 1), ("03", True, 2)]
     assert runner.workspaces() == []
 
 

@@ -151,6 +151,7 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
     """Read the plan anew (the user may have edited it since the campaign began), and stage exactly what is recorded."""
     engine = attempt.worker.engine
     for _ in range(_STAGE_TRIES):
+        attempt.worker.transport.remove(attempt.folder)  # what an earlier try has staged
         attempt.plan = Project.open(attempt.plan.project.prj).plan(attempt.plan.number)
         inputs = engine.inputs(attempt.plan)
         check_inputs(inputs)

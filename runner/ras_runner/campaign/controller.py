@@ -112,6 +112,8 @@ class Controller:
         self._numbers: dict[str, int] = {}
         self._ends: dict[str, dict[str, Any]] = {}
         self._stops: dict[str, Future[None]] = {}
+        #: Attempts whose workspace goes once their end is in the journal.
+        self._over: list[Attempt] = []
         self._seen_event = 0
         self._delay = POLL_FIRST
         self._next_cancel_look = self._next_progress = 0.0
@@ -177,6 +179,9 @@ class Controller:
                 self._record(decision, records)
         if records:
             self.journal.record_all(self.campaign, records)
+        for attempt in self._over:
+            self._pool.submit(self._remove, attempt)
+        self._over.clear()
         for attempt in starts:
             self.attempts[attempt.plan_number] = attempt
             self._pool.submit(self._guarded, attempt, partial(self._begin, attempt))
@@ -371,7 +376,8 @@ class Controller:
                 records.append(("result-published", self._receipt(end, end.verified, details)))
             ended = {"attempt": attempt.id, "outcome": end.outcome.value, "message": reason, "blame": end.blame.value}
             records.append(("attempt-ended", ended))
-            self._clean(attempt, keep=keep)
+            if not keep and not self.settings.keep_workspaces:
+                self._over.append(attempt)
         self._ends[attempt.id] = details
         return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame)]
 
@@ -389,14 +395,13 @@ class Controller:
             **{key: details[key] for key in ("result", "warnings", "seconds")},
         }
 
-    def _clean(self, attempt: Attempt, *, keep: bool) -> None:
-        """Remove the workspace in the background, unless it is kept for inspection."""
-        if keep or self.settings.keep_workspaces:
-            return
-        self._pool.submit(self._remove, attempt)
-
     def _remove(self, attempt: Attempt) -> None:
-        attempt.worker.transport.remove(attempt.folder)
+        """Remove a workspace whose end is in the journal; what cannot be removed now, the next controller removes."""
+        try:
+            attempt.worker.transport.remove(attempt.folder)
+        except RasRunnerError as error:
+            self.say(str(error))
+            return
         self.journal.record(self.campaign, "attempt-cleaned", attempt=attempt.id)
 
     def _cancellations(self) -> list[Event]:

@@ -40,6 +40,7 @@ def publish(files: Mapping[Path, str], folder: Path, attempt: str) -> None:
         for temporary, name in waiting.items():
             at = name
             _replace(temporary, folder / name)
+            temporary.unlink(missing_ok=True)  # renaming a file over its own hard link does nothing
     except OSError as error:
         remove_leftovers(folder, [attempt])
         raise _explained(folder, at, error) from error

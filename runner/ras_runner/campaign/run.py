@@ -12,13 +12,14 @@ from ras_runner.campaign.campaigns import CampaignSettings
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import task_ended
 from ras_runner.campaign.publish import remove_leftovers
-from ras_runner.campaign.scheduler import Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
+from ras_runner.campaign.scheduler import NO_SLOT, Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
 from ras_runner.engines.base import RunSettings
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
 from ras_runner.oscalls import FileLock
 from ras_runner.outcomes import Outcome
+from ras_runner.transports.base import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -104,6 +105,7 @@ class _Run:
     def run(self, *, cancel: bool) -> None:
         if not cancel:
             self._reopen()
+            self._reopen_unpublished()
         tasks = self.journal.rows(
             "SELECT * FROM tasks WHERE campaign = ? AND outcome IS NULL ORDER BY seq", self.campaign
         )
@@ -155,6 +157,13 @@ class _Run:
             self.campaign, [("campaign-resumed", {}), *(("task-reopened", {"plan": row["plan"]}) for row in rows)]
         )
 
+    def _reopen_unpublished(self) -> None:
+        """A plan whose good result waits in its workspace is open until it is published."""
+        waiting = self.journal.rows(
+            "SELECT DISTINCT plan FROM attempts WHERE campaign = ? AND state = 'unpublished'", self.campaign
+        )
+        self.journal.record_all(self.campaign, [("task-reopened", {"plan": row["plan"]}) for row in waiting])
+
     def _settle_attempts(self, open_plans: Iterable[str]) -> list[Attempt]:
         """Attach to what an earlier controller launched; discard what it never launched; clean what it left."""
         rows = self.journal.rows(
@@ -166,7 +175,7 @@ class _Run:
             worker = self.workers.get(row["worker"])
             if worker is not None and row["plan"] in self.plans and self._was_launched(row, worker):
                 attached.append(self._attach(row, worker))
-            else:
+            elif row["state"] != "unpublished":  # a good result is kept, whatever becomes of the campaign
                 self._discard(row, worker)
         for row in self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state = 'ended' AND cleaned = 0 "
@@ -187,7 +196,8 @@ class _Run:
         settings = RunSettings(
             worker.spec.cores(self.settings.num_cores), self.settings.clear_geompre, worker.spec.process_priority
         )
-        attempt = new_attempt(row["id"], self.plans[row["plan"]], worker, row["slot"], settings)
+        slot = NO_SLOT if row["state"] == "unpublished" else row["slot"]
+        attempt = new_attempt(row["id"], self.plans[row["plan"]], worker, slot, settings)
         attempt.native_id, attempt.launched, attempt.staged = row["native_id"], row["launched"], row["staged"]
         attempt.tree, attempt.inputs = PurePosixPath(row["tree"]), row["inputs"]
         self.journal.record(self.campaign, "attempt-attached", attempt=attempt.id)
@@ -195,11 +205,14 @@ class _Run:
         return attempt
 
     def _discard(self, row: Row, worker: Worker | None) -> None:
+        """End an attempt that is not to go on: never launched, or its plan has gone from the project."""
+        if worker is not None and row["state"] != "staging":
+            worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
         ended = {
             "attempt": row["id"],
             "outcome": Outcome.INFRASTRUCTURE_LOST.value,
             "blame": "nobody",
-            "message": "the controller ended before the attempt was launched",
+            "message": "given up by a later controller: never launched, or its plan is gone",
         }
         self.journal.record(self.campaign, "attempt-ended", **ended)
         if worker is not None:

@@ -26,6 +26,9 @@ from enum import StrEnum
 
 from ras_runner.outcomes import Outcome
 
+#: The slot of an attempt that computes no more.
+NO_SLOT = -1
+
 
 class Blame(StrEnum):
     """Whose fault the end of an attempt was."""
@@ -94,7 +97,7 @@ class TaskAdded:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """An attempt that was started earlier is running: it holds its slot."""
+    """An attempt that was started earlier: it holds its slot, or none (-1) when only its result is left to publish."""
 
     task: str
     worker: str
@@ -175,7 +178,7 @@ class _Task:
     losses: int
     failures: int
     worker: str | None = None
-    slot: int = -1
+    slot: int = NO_SLOT
     cancelled: bool = False
     outcome: Outcome | None = None
     avoid: set[str] = field(default_factory=set)
@@ -277,9 +280,10 @@ class Scheduler:
     def _occupy(self, task: _Task, worker: _Worker, slot: int) -> None:
         if task.worker is not None or task.outcome is not None:
             raise ValueError(f"task {task.name} is running or over")
-        if slot not in worker.free:
-            raise ValueError(f"slot {slot} of {worker.name} is in use")
-        worker.free.remove(slot)
+        if slot != NO_SLOT:
+            if slot not in worker.free:
+                raise ValueError(f"slot {slot} of {worker.name} is in use")
+            worker.free.remove(slot)
         worker.seen.add(task.affinity)
         task.worker, task.slot = worker.name, slot
         self._running += 1
@@ -290,8 +294,9 @@ class Scheduler:
             raise ValueError(f"task {task.name} is not running")
         self._now = max(self._now, event.at)
         worker = self._workers[task.worker]
-        bisect.insort(worker.free, task.slot)
-        task.worker, task.slot = None, -1
+        if task.slot != NO_SLOT:
+            bisect.insort(worker.free, task.slot)
+        task.worker, task.slot = None, NO_SLOT
         self._running -= 1
         decisions = self._judge_worker(worker, event)
         return decisions + self._judge_task(task, worker, event)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _TAIL_BYTES = 4096
+#: What os.link says where there are no hard links, or not to this file: then it is copied.
+_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES)
 _WINDOWS = sys.platform == "win32"
 
 
@@ -50,17 +52,17 @@ class LocalTransport:
     def copy(self, source: PurePath, target: PurePath) -> None:
         """A private, writable copy."""
         with self._step("stage", target):
-            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            self._clear(Path(target))
             shutil.copyfile(source, target)
 
     def link(self, source: PurePath, target: PurePath) -> None:
         """A hard link, or a copy where the file system has none."""
         with self._step("stage", target):
-            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            self._clear(Path(target))
             try:
                 os.link(source, target)
             except OSError as error:
-                if error.errno == errno.ENOSPC:
+                if error.errno not in _NO_LINKS:
                     raise
                 shutil.copyfile(source, target)
 
@@ -170,6 +172,12 @@ class LocalTransport:
         if child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=5)
+
+    @staticmethod
+    def _clear(target: Path) -> None:
+        """Make room for a new file: writing into an old one could reach the store through its other link."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
 
     @staticmethod
     def _write(target: Path, source: Path | bytes, digest: str) -> None:

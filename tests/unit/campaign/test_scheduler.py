@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ras_runner.campaign.scheduler import (
+    NO_SLOT,
     Attached,
     AttemptEnded,
     Blame,
@@ -167,6 +168,16 @@ def test_an_attached_attempt_holds_its_slot():
     assert [(d.task, d.slot) for d in decisions if isinstance(d, Start)] == [("1", 0)]
     with pytest.raises(ValueError, match="running"):
         scheduler.handle(Attached("2", "w", 0))
+
+
+def test_an_attempt_that_computes_no_more_holds_no_slot():
+    scheduler = Scheduler()
+    attached = [Attached("1", "w", NO_SLOT), Attached("2", "w", NO_SLOT)]
+    decisions = scheduler.handle(WorkerJoined("w", 1), *tasks("1", "2", "3"), *attached)
+    assert starts(decisions) == [("3", "w")]
+    ends = scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0), AttemptEnded("2", Outcome.COMPLETED, 1.0))
+    assert finishes(ends) == {"1": Outcome.COMPLETED, "2": Outcome.COMPLETED}
+    assert scheduler.running == 1
 
 
 @pytest.mark.parametrize("event", [WorkerJoined("w", 0), WorkerJoined("v", 1), TaskAdded("1"), AttemptEnded("2", LOST, 0.0)])

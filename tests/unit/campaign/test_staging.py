@@ -148,6 +148,25 @@ def test_publishing_into_a_missing_folder_says_what_to_do(tmp_path: Path):
         check_writable(tmp_path / "gone")
 
 
+def test_publishing_again_after_a_kill_leaves_no_temporary(tmp_path: Path):
+    workspace, folder = tmp_path / "ws", tmp_path / "project"
+    workspace.mkdir(), folder.mkdir()
+    (workspace / "a.p01.hdf").write_bytes(b"result")
+    for _ in range(2):  # the second time it is renamed over its own hard link
+        publish({workspace / "a.p01.hdf": "a.p01.hdf"}, folder, "a1")
+    assert [p.name for p in folder.iterdir()] == ["a.p01.hdf"]
+
+
+@pytest.mark.parametrize("way", ["link", "copy"])
+def test_staging_a_second_time_does_not_write_through_a_link_into_the_store(worker, tmp_path: Path, way: str):
+    transport = worker.transport
+    old, new, target = (transport.root / name for name in ("store-old", "store-new", "w/a1/terrain.hdf"))
+    transport.put(b"old", old), transport.put(b"new", new)
+    transport.link(old, target)
+    getattr(transport, way)(new, target)
+    assert (Path(target).read_bytes(), Path(old).read_bytes(), Path(new).read_bytes()) == (b"new", b"old", b"new")
+
+
 def test_leftovers_of_our_attempts_are_removed_and_nothing_else(tmp_path: Path):
     for name in (".ras-runner-a1-0.part", ".ras-runner-a1-1.part", ".ras-runner-a2-0.part", "user.part"):
         (tmp_path / name).touch()
