@@ -15,7 +15,7 @@ from ras_runner.campaign.staging import TREE, project_folder
 from ras_runner.engines.base import EngineRun, RunSettings, progress_files, result_name, side_results
 from ras_runner.engines.common import staged_name
 from ras_runner.engines.scripts import render_script, script_name
-from ras_runner.errors import InputError, OperatorError
+from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import hash_file
 from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project
@@ -122,7 +122,12 @@ def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scr
         tree=str(attempt.tree),
         inputs=attempt.inputs,
     )
-    attempt.native_id = transport.launch(attempt.id, attempt.folder, script_name(engine.system))
+    try:
+        attempt.native_id = transport.launch(attempt.id, attempt.folder, script_name(engine.system))
+    except RasRunnerError:
+        if transport.claim(attempt.folder):
+            raise  # it has not started, and with its claim taken it never will
+        attempt.native_id = ""  # started all the same: its answer was lost
     journal.record(campaign, "attempt-launched", attempt=attempt.id, native_id=attempt.native_id)
     return True
 

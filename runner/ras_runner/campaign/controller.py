@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import queue
 import time
-import traceback
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.attempt import Attempt, Verified, begin, keep_log, new_attempt, publish_attempt, verify
+from ras_runner.campaign.attempt import Attempt, Verified, new_attempt
 from ras_runner.campaign.events import task_ended
 from ras_runner.campaign.scheduler import (
     AttemptEnded,
@@ -30,13 +28,13 @@ from ras_runner.campaign.scheduler import (
     Tick,
 )
 from ras_runner.campaign.staging import Stager
+from ras_runner.campaign.work import CANCELLED, Ended, Fatal, Launched, Report, Work
 from ras_runner.engines.base import RunSettings
-from ras_runner.errors import InputError, OperatorError, RasRunnerError
+from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from ras_runner.campaign.campaigns import CampaignSettings
     from ras_runner.campaign.journal import Journal
@@ -48,36 +46,11 @@ if TYPE_CHECKING:
 
 #: Bounds of the time between two looks at the workers, seconds: short while things happen, long while nothing does.
 POLL_FIRST, POLL_LAST = 0.02, 1.0
+#: A worker that cannot be looked at for so many seconds has lost its attempts.
+BLIND_SECONDS = 120.0
 _PROGRESS_EVERY = 1.0
 _CANCEL_EVERY = 0.3
 _THREADS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """A thread's report: the attempt's run script was started."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A thread's report: the attempt is over, for better or worse.
-
-    Attributes:
-        attempt: which.
-        outcome, reason: how.
-        blame: whose fault.
-        verified: the published result on success.
-        unpublished: the result is good, but could not be published: the workspace keeps it.
-    """
-
-    attempt: Attempt
-    outcome: Outcome
-    reason: str = ""
-    blame: Blame = Blame.NOBODY
-    verified: Verified | None = None
-    unpublished: bool = False
 
 
 @dataclass
@@ -106,7 +79,10 @@ class Controller:
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._reports: queue.SimpleQueue[Launched | Ended] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._work = Work(self.journal, self.campaign, self._reports.put)
+        #: Worker -> since when it could not be looked at.
+        self._blind: dict[str, float] = {}
         self._stagers = {name: Stager(worker, self.hasher) for name, worker in self.workers.items()}
         self._running: dict[str, Attempt] = {}
         self._numbers: dict[str, int] = {}
@@ -117,7 +93,6 @@ class Controller:
         self._seen_event = 0
         self._delay = POLL_FIRST
         self._next_cancel_look = self._next_progress = 0.0
-        self._scratch = self.journal.state_dir / "scratch"
 
     def run(self, events: list[Event], attached: list[Attempt], seen_event: int) -> None:
         """Run until every task has an outcome.
@@ -149,6 +124,8 @@ class Controller:
         records: list[tuple[str, dict[str, Any]]] = []
         events: list[Event] = []
         for report in self._wait():
+            if isinstance(report, Fatal):
+                raise report.error
             if isinstance(report, Launched):
                 self._running[report.attempt.plan_number] = report.attempt
                 self._delay = POLL_FIRST
@@ -158,8 +135,8 @@ class Controller:
         self._feed(records, *events, Tick(time.time()))
         self._look()
 
-    def _wait(self) -> list[Launched | Ended]:
-        reports = []
+    def _wait(self) -> list[Report]:
+        reports: list[Report] = []
         try:
             reports.append(self._reports.get(timeout=self._delay))
             while True:
@@ -184,7 +161,7 @@ class Controller:
         self._over.clear()
         for attempt in starts:
             self.attempts[attempt.plan_number] = attempt
-            self._pool.submit(self._guarded, attempt, partial(self._begin, attempt))
+            self._pool.submit(self._work.begin, attempt, self._stagers[attempt.worker.worker_id])
         for decision in decisions:
             self._act(decision)
 
@@ -239,7 +216,7 @@ class Controller:
             case Start(plan, worker, slot):
                 self.say(f"plan {plan} starts on {worker} slot {slot}")
             case Stop(plan):
-                self._stop(self.attempts[plan], "cancelled")
+                self._stop(self.attempts[plan], CANCELLED)
             case Finish(plan, outcome, reason):
                 self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
             case Quarantine(worker, seconds, for_good, reason):
@@ -249,38 +226,6 @@ class Controller:
                     + f": {reason}"
                 )
 
-    # -- attempts that began: launch, look, end ---------------------------------------------------------------------
-
-    def _begin(self, attempt: Attempt) -> None:
-        stager = self._stagers[attempt.worker.worker_id]
-        if begin(attempt, stager, self.journal, self.campaign, self._scratch):
-            self._reports.put(Launched(attempt))
-        else:
-            self._reports.put(Ended(attempt, Outcome.CANCELLED, attempt.stopping))
-
-    def _guarded(self, attempt: Attempt, work: Callable[[], None]) -> None:
-        """Do a thread's work; whatever goes wrong becomes the attempt's end, with its reason."""
-        try:
-            work()
-        except OperatorError as error:
-            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), Blame.WORKER_FOR_GOOD))
-        except InputError as error:
-            self._reports.put(Ended(attempt, Outcome.INCOMPLETE, str(error)))
-        except RasRunnerError as error:
-            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), Blame.WORKER))
-        except Exception as error:
-            log = self.journal.state_dir / "errors.log"
-            with log.open("a", encoding="utf-8") as out:
-                out.write(
-                    f"{time.strftime('%Y-%m-%d %H:%M:%S')} campaign {self.campaign} attempt {attempt.id}\n"
-                    f"{traceback.format_exc()}\n"
-                )
-            reason = (
-                f"internal error of ras-runner: {type(error).__name__}: {error}\n"
-                f"  next: please report it with the log\n  log: {log}"
-            )
-            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, reason))
-
     def _look(self) -> None:
         """Poll every worker that runs something, in one call each; act on what has ended or run out of time."""
         by_worker: dict[str, list[Attempt]] = {}
@@ -288,18 +233,35 @@ class Controller:
             by_worker.setdefault(attempt.worker.worker_id, []).append(attempt)
         progress: list[tuple[float, str]] = []
         for name, attempts in by_worker.items():
-            statuses = self.workers[name].transport.poll([attempt.probe() for attempt in attempts])
+            statuses = self._poll(name, attempts)
             for attempt in attempts:
-                self._judge(attempt, statuses[attempt.id], progress)
+                if attempt.id in statuses:
+                    self._judge(attempt, statuses[attempt.id], progress)
         if progress and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + _PROGRESS_EVERY
             self.journal.set_progress(progress)
+
+    def _poll(self, name: str, attempts: list[Attempt]) -> dict[str, Status]:
+        """Look at one worker; a look that fails is repeated, until for too long none has worked."""
+        try:
+            statuses = self.workers[name].transport.poll([attempt.probe() for attempt in attempts])
+        except (RasRunnerError, OSError) as error:
+            since = self._blind.setdefault(name, time.monotonic())
+            if time.monotonic() - since < BLIND_SECONDS:
+                return {}
+            for attempt in attempts:
+                del self._running[attempt.plan_number]
+                reason = f"{attempt.worker.hostname}: poll: not to be reached for {BLIND_SECONDS:.0f} s: {error}"
+                self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, reason, Blame.WORKER))
+            return {}
+        self._blind.pop(name, None)
+        return statuses
 
     def _judge(self, attempt: Attempt, status: Status, progress: list[tuple[float, str]]) -> None:
         if not status.alive:
             del self._running[attempt.plan_number]
             self._delay = POLL_FIRST
-            self._pool.submit(self._guarded, attempt, partial(self._finish, attempt, status.exit_code))
+            self._pool.submit(self._work.finish, attempt, status.exit_code)
             return
         done = attempt.worker.engine.progress(status.tails, attempt.plan)
         if done is not None and done != attempt.progress:
@@ -323,41 +285,6 @@ class Controller:
         except RasRunnerError as error:  # the look stops it again: a slot is not given away while something runs in it
             self.say(str(error))
 
-    def _finish(self, attempt: Attempt, exit_code: int | None) -> None:
-        """Verify, publish and report an attempt whose processes have ended."""
-        scratch = self._scratch / attempt.id
-        keep_log(attempt, self.log_path(attempt.id))
-        verified = verify(attempt, exit_code, scratch)
-        summary = verified.summary
-        if summary.outcome.success:
-            try:
-                publish_attempt(attempt, verified)
-            except OperatorError as error:
-                self._reports.put(
-                    Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), verified=verified, unpublished=True)
-                )
-                return
-            self._reports.put(Ended(attempt, summary.outcome, summary.reason, verified=verified))
-        elif attempt.stopping:
-            outcome = Outcome.CANCELLED if attempt.stopping == "cancelled" else Outcome.TIMED_OUT
-            self._reports.put(Ended(attempt, outcome, attempt.stopping))
-        elif exit_code is None:
-            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, self._lost_reason(attempt), Blame.WORKER))
-        else:
-            self._reports.put(Ended(attempt, summary.outcome, summary.reason, verified=verified))
-
-    def _lost_reason(self, attempt: Attempt) -> str:
-        return (
-            f"{attempt.worker.hostname}: run: the run script of attempt {attempt.id} is gone and left no exit.json "
-            "(killed from outside, or the machine restarted)"
-        )
-
-    def log_path(self, attempt: str) -> Path:
-        """Where the streams of an attempt are kept."""
-        return self.journal.state_dir / "logs" / self.campaign / f"{attempt}.log"
-
-    # -- ends -------------------------------------------------------------------------------------------------------
-
     def _close(self, end: Ended, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:
         """Turn the end of an attempt into journal records and the scheduler's event."""
         attempt, reason = end.attempt, end.reason
@@ -370,7 +297,7 @@ class Controller:
         else:
             keep = bool(attempt.launched) and not end.outcome.success and end.outcome is not Outcome.CANCELLED
             if keep:
-                reason += f"\n  log: {self.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
+                reason += f"\n  log: {self._work.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
             if end.outcome.success and end.verified is not None:
                 details["result"] = list(end.verified.files.values())[-1]
                 records.append(("result-published", self._receipt(end, end.verified, details)))

@@ -6,6 +6,7 @@ point leaves a journal that says what was being done; :mod:`ras_runner.campaign.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -19,10 +20,14 @@ from ras_runner.errors import InputError, OperatorError
 from ras_runner.oscalls import FileLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 SCHEMA_VERSION = 1
 _DERIVED = ("campaigns", "tasks", "attempts", "receipts")
+
+
+class JournalError(OperatorError):
+    """The journal cannot be written: the controller stops where it is, and a later one goes on from there."""
 
 
 class Journal:
@@ -66,15 +71,27 @@ class Journal:
     def record_all(self, campaign: str, events: Iterable[tuple[str, dict[str, Any]]], at: float | None = None) -> None:
         """Append several events and apply them, all or none."""
         now = time.time() if at is None else at
+        with self._transaction():
+            for kind, data in events:
+                self._append(campaign, kind, now, data)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._mutex:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                for kind, data in events:
-                    self._append(campaign, kind, now, data)
-            except BaseException:
-                self._db.execute("ROLLBACK")
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise JournalError(
+                        f"the journal {self.path} cannot be written: {error}",
+                        step="record",
+                        action="free disk space or give the rights back, then: ras-runner resume (what runs goes on)",
+                    ) from error
                 raise
-            self._db.execute("COMMIT")
 
     def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
         """The rows of a query."""
@@ -88,10 +105,8 @@ class Journal:
 
     def set_progress(self, progress: Sequence[tuple[float, str]]) -> None:
         """Store (fraction, attempt id) pairs: what may be lost without loss, so no events."""
-        with self._mutex:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             self._db.executemany("UPDATE attempts SET progress = ? WHERE id = ?", progress)
-            self._db.execute("COMMIT")
 
     def campaign_id(self, campaign: str | None) -> str:
         """A campaign's id, checked; the latest campaign's when none is given.
@@ -143,18 +158,16 @@ class Journal:
 
     def put_digest(self, path: str, signature: str, digest: str) -> None:
         """Remember a digest."""
-        with self._mutex:
+        with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (path, signature, digest))
 
     def rebuild(self) -> None:
         """Make the derived tables anew from the events."""
-        with self._mutex:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             for table in _DERIVED:
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  names from the tuple above
             for row in self._db.execute("SELECT at, campaign, kind, data FROM events ORDER BY id").fetchall():
                 self._apply(row["campaign"], row["kind"], row["at"], json.loads(row["data"]))
-            self._db.execute("COMMIT")
 
     def _append(self, campaign: str, kind: str, at: float, data: dict[str, Any]) -> None:
         text = json.dumps(data, ensure_ascii=False)

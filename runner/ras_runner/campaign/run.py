@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, new_attempt
 from ras_runner.campaign.campaigns import CampaignSettings
@@ -36,17 +37,24 @@ def campaign_lock(journal: Journal, campaign: str) -> FileLock:
     return FileLock(journal.state_dir / "locks" / f"{campaign}.lock")
 
 
-def run_campaign(
-    journal: Journal, campaign: str, workers: Sequence[Worker], say: Callable[[str], None], *, cancel: bool = False
-) -> None:
-    """Run, or go on with, a campaign to its end.
+class Mode(StrEnum):
+    """What a controller is to do with a campaign."""
 
-    Plans that are running are attached to, not run twice; plans that lost their worker or were cancelled get another
-    chance; results that could not be published are published. With ``cancel`` nothing is started: what runs is
-    attached to and stopped, what waits is cancelled.
+    #: Run what is open; requests to cancel count from its beginning.
+    NEW = "new"
+    #: Run what is open, and once more what lost its worker or was cancelled; publish what could not be published.
+    RESUME = "resume"
+    #: Start nothing: stop what runs, publish what has ended well, cancel what waits.
+    CANCEL = "cancel"
+
+
+def run_campaign(
+    journal: Journal, campaign: str, workers: Sequence[Worker], say: Callable[[str], None], mode: Mode = Mode.NEW
+) -> None:
+    """Run, go on with, or stop a campaign. Plans that are running are attached to, never run twice.
 
     Raises:
-        InputError: a plan's files have gone since the campaign began.
+        InputError: the project has gone.
         OperatorError: another controller is running this campaign.
         KeyboardInterrupt: the user interrupted; the campaign can be resumed.
     """
@@ -59,7 +67,41 @@ def run_campaign(
                 step="run campaign",
                 action=f"follow it with: ras-runner watch {campaign}",
             ) from None
-        _Run(journal, campaign, workers, say).run(cancel=cancel)
+        _Run(journal, campaign, workers, say).run(mode)
+
+
+def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) -> None:
+    """Stop what an uncontrolled campaign has running and cancel it, without its project: it may have gone.
+
+    Workspaces are kept: one of them may hold a result.
+
+    Raises:
+        OperatorError: a controller is running this campaign.
+        WorkerError: a process could not be ended.
+    """
+    by_name = {worker.worker_id: worker for worker in workers}
+    with campaign_lock(journal, campaign).held(0.5):
+        events: list[tuple[str, dict[str, Any]]] = []
+        for row in journal.rows(
+            "SELECT * FROM attempts WHERE campaign = ? AND state NOT IN ('ended', 'unpublished')", campaign
+        ):
+            worker = by_name.get(row["worker"])
+            if worker is not None and not worker.transport.claim(worker.attempt_folder(row["id"])):
+                worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
+            events.append(
+                (
+                    "attempt-ended",
+                    {
+                        "attempt": row["id"],
+                        "outcome": Outcome.CANCELLED.value,
+                        "message": "cancelled",
+                        "blame": "nobody",
+                    },
+                )
+            )
+        open_tasks = journal.rows("SELECT plan FROM tasks WHERE campaign = ? AND outcome IS NULL", campaign)
+        events += [task_ended(row["plan"], Outcome.CANCELLED, "cancelled") for row in open_tasks]
+        journal.record_all(campaign, [*events, ("campaign-finished", {})])
 
 
 def is_controlled(journal: Journal, campaign: str) -> bool:
@@ -102,8 +144,9 @@ class _Run:
         self.project = Project.open(row["project"])
         self.plans: dict[str, Plan] = {}
 
-    def run(self, *, cancel: bool) -> None:
-        if not cancel:
+    def run(self, mode: Mode) -> None:
+        seen = 0 if mode is Mode.NEW else self.journal.last_event(self.campaign)
+        if mode is Mode.RESUME:
             self._reopen()
             self._reopen_unpublished()
         tasks = self.journal.rows(
@@ -124,7 +167,7 @@ class _Run:
             TaskAdded(row["plan"], row["expected"], self._affinity(row), *self._behind(row["plan"])) for row in tasks
         ]
         events += [Attached(a.plan_number, a.worker.worker_id, a.slot) for a in attached]
-        events += [CancelRequested()] if cancel else []
+        events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
             self.journal,
             self.campaign,
@@ -135,7 +178,7 @@ class _Run:
             FileHasher(self.journal),
             self.say,
         )
-        controller.run(events, attached, self.journal.last_event(self.campaign))
+        controller.run(events, attached, seen)
 
     def _opened(self, number: str) -> bool:
         """Open a plan; one that has gone from the project ends here, and the others go on."""

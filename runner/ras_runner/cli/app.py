@@ -133,11 +133,17 @@ def execute(
 
 
 @app.command()
-def resume(campaign: CampaignArgument = None, json: JsonOption = False, state_dir: StateOption = None) -> None:
+def resume(
+    campaign: CampaignArgument = None,
+    new: Annotated[bool, typer.Option("--new", hidden=True)] = False,  # the background half of execute --detach
+    json: JsonOption = False,
+    state_dir: StateOption = None,
+) -> None:
     """Go on with a campaign: attach to what runs, run what is left."""
+    from ras_runner.campaign.run import Mode
     from ras_runner.cli import running
 
-    _leave(running.resume(campaign, state_dir, as_json=json))
+    _leave(running.resume(campaign, state_dir, Mode.NEW if new else Mode.RESUME, as_json=json))
 
 
 @app.command()

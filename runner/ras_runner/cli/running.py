@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
-from ras_runner.campaign.run import campaign_workers, is_controlled, run_campaign
+from ras_runner.campaign.run import Mode, campaign_workers, is_controlled, run_campaign, stop_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
 from ras_runner.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER, EXIT_OK, EXIT_PLAN_FAILED
 from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
@@ -84,21 +84,21 @@ def execute(order: Order, *, as_json: bool) -> int:
     """``ras-runner execute``."""
     ready = _ready(order)
     campaign = create_campaign(ready.journal, ready.project, ready.plans, ready.workers, order.settings)
-    return _run(ready.journal, campaign, ready.workers, as_json=as_json)
+    return _run(ready.journal, campaign, ready.workers, Mode.NEW, as_json=as_json)
 
 
-def resume(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> int:
+def resume(campaign: str | None, state_dir: Path | None, mode: Mode, *, as_json: bool) -> int:
     """``ras-runner resume``."""
     journal = open_journal(state_dir)
     chosen = journal.campaign_id(campaign)
-    return _run(journal, chosen, campaign_workers(journal, chosen), as_json=as_json)
+    return _run(journal, chosen, campaign_workers(journal, chosen), mode, as_json=as_json)
 
 
-def _run(journal: Journal, campaign: str, workers: Sequence[Worker], *, as_json: bool) -> int:
+def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode, *, as_json: bool) -> int:
     talk(f"campaign {campaign}")
     try:
         with LiveView(journal.state_dir, campaign) as live:
-            run_campaign(journal, campaign, workers, (lambda line: None) if live.shown else talk)
+            run_campaign(journal, campaign, workers, (lambda line: None) if live.shown else talk, mode)
     except KeyboardInterrupt:
         view = campaign_view(journal, campaign)
         running = sum(task.running is not None for task in view.tasks)
@@ -148,6 +148,7 @@ def detach(order: Order) -> int:
         "ras_runner",
         "resume",
         campaign,
+        "--new",
         "--state-dir",
         str(ready.journal.state_dir.absolute()),
     ]
@@ -212,7 +213,11 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
         if number is not None:
             talk(f"no controller is running campaign {chosen}; stop all of it with: ras-runner cancel {chosen}")
             return
-        run_campaign(journal, chosen, campaign_workers(journal, chosen), talk, cancel=True)
+        workers = campaign_workers(journal, chosen)
+        if view.project.is_file():
+            run_campaign(journal, chosen, workers, talk, Mode.CANCEL)
+        else:
+            stop_campaign(journal, chosen, workers)
     elif number is None:
         _wait_until_over(journal, chosen)
     talk(f"plan {number} of campaign {chosen} is being stopped" if number else f"campaign {chosen} is stopped")
@@ -262,7 +267,7 @@ def demo(folder: Path) -> int:
         [worker],
         settings,
     )
-    code = _run(journal, campaign, [worker], as_json=False)
+    code = _run(journal, campaign, [worker], Mode.NEW, as_json=False)
     if code != EXIT_INTERRUPTED:
         index = write_campaign_report(journal, campaign_view(journal, campaign), folder / "report")
         print(f"report: {short(index)}")  # noqa: T201  stdout is data

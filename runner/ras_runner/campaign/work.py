@@ -1,0 +1,147 @@
+"""What the controller's threads do with an attempt, and how they report what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ras_runner.campaign.attempt import Attempt, Verified, begin, keep_log, publish_attempt, verify
+from ras_runner.campaign.journal import Journal, JournalError
+from ras_runner.campaign.scheduler import Blame
+from ras_runner.errors import InputError, OperatorError, RasRunnerError
+from ras_runner.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ras_runner.campaign.staging import Stager
+
+#: Why an attempt is stopped when the user asked for it; any other reason is a time limit.
+CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The attempt's run script was started."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The attempt is over, for better or worse.
+
+    Attributes:
+        attempt: which.
+        outcome, reason: how.
+        blame: whose fault.
+        verified: the published result on success.
+        unpublished: the result is good, but could not be published: the workspace keeps it.
+    """
+
+    attempt: Attempt
+    outcome: Outcome
+    reason: str = ""
+    blame: Blame = Blame.NOBODY
+    verified: Verified | None = None
+    unpublished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """The controller cannot go on: what it does is no longer recorded."""
+
+    error: JournalError
+
+
+Report = Launched | Ended | Fatal
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of one campaign's threads.
+
+    Attributes:
+        journal, campaign: where what happens is recorded.
+        report: takes the reports; called from the threads.
+    """
+
+    journal: Journal
+    campaign: str
+    report: Callable[[Report], None]
+
+    def log_path(self, attempt: str) -> Path:
+        """Where the streams of an attempt are kept."""
+        return self.journal.state_dir / "logs" / self.campaign / f"{attempt}.log"
+
+    def begin(self, attempt: Attempt, stager: Stager) -> None:
+        """Stage and launch."""
+        self._guarded(attempt, lambda: self._begin(attempt, stager))
+
+    def finish(self, attempt: Attempt, exit_code: int | None) -> None:
+        """Verify and publish an attempt whose processes have ended."""
+        self._guarded(attempt, lambda: self._finish(attempt, exit_code))
+
+    def _begin(self, attempt: Attempt, stager: Stager) -> Report:
+        if begin(attempt, stager, self.journal, self.campaign, self.journal.state_dir / "scratch"):
+            return Launched(attempt)
+        return Ended(attempt, Outcome.CANCELLED, attempt.stopping)
+
+    def _finish(self, attempt: Attempt, exit_code: int | None) -> Report:
+        with contextlib.suppress(OSError, RasRunnerError):  # a log that cannot be kept is no reason to lose a result
+            keep_log(attempt, self.log_path(attempt.id))
+        verified = verify(attempt, exit_code, self.journal.state_dir / "scratch" / attempt.id)
+        summary = verified.summary
+        if summary.outcome.success:
+            return self._publish(attempt, verified)
+        if attempt.stopping:
+            outcome = Outcome.CANCELLED if attempt.stopping == CANCELLED else Outcome.TIMED_OUT
+            return Ended(attempt, outcome, attempt.stopping)
+        if exit_code is None:
+            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+        return Ended(attempt, summary.outcome, summary.reason, verified=verified)
+
+    def _publish(self, attempt: Attempt, verified: Verified) -> Report:
+        try:
+            publish_attempt(attempt, verified)
+        except OperatorError as error:
+            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), verified=verified, unpublished=True)
+        return Ended(attempt, verified.summary.outcome, verified.summary.reason, verified=verified)
+
+    def _guarded(self, attempt: Attempt, work: Callable[[], Report]) -> None:
+        """Do it; whatever goes wrong becomes the attempt's end, with its reason."""
+        try:
+            report = work()
+        except JournalError as error:
+            report = Fatal(error)
+        except OperatorError as error:
+            report = Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), Blame.WORKER_FOR_GOOD)
+        except InputError as error:
+            report = Ended(attempt, Outcome.INCOMPLETE, str(error))
+        except RasRunnerError as error:
+            report = Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), Blame.WORKER)
+        except Exception as error:  # a bug of ours must not lose the other plans
+            report = Ended(attempt, Outcome.INFRASTRUCTURE_LOST, self._internal_error(attempt, error))
+        self.report(report)
+
+    def _internal_error(self, attempt: Attempt, error: Exception) -> str:
+        log = self.journal.state_dir / "errors.log"
+        head = f"{time.strftime('%Y-%m-%d %H:%M:%S')} campaign {self.campaign} attempt {attempt.id}"
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as out:
+            out.write(f"{head}\n{traceback.format_exc()}\n")
+        return (
+            f"internal error of ras-runner: {type(error).__name__}: {error}\n"
+            f"  next: please report it with the log\n  log: {log}"
+        )
+
+
+def lost_reason(attempt: Attempt) -> str:
+    """Why an attempt without exit.json is over."""
+    return (
+        f"{attempt.worker.hostname}: run: the run script of attempt {attempt.id} is gone and left no exit.json "
+        "(killed from outside, or the machine restarted)"
+    )

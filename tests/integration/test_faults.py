@@ -1,0 +1,174 @@
+"""Faults of the machinery itself: launches whose answer is lost, looks that fail, journals that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+import pytest
+from tests.commands import Runner, wait_until
+
+from ras_runner import ExecutionResult, compute_parallel_remote, init_ras_project, init_ras_worker
+from ras_runner.campaign import controller, work
+from ras_runner.campaign.journal import Journal
+from ras_runner.errors import TransientError, WorkerError
+from ras_runner.hecras.project import Project
+from ras_runner.transports.local import LocalTransport
+
+
+class Faulty(LocalTransport):
+    """This machine, with calls that fail when told."""
+
+    def __init__(self, root: Path, **faults: Callable[[], None]) -> None:
+        super().__init__(root)
+        self.faults = faults
+        self.calls: list[str] = []
+
+    def _maybe(self, call: str) -> None:
+        self.calls.append(call)
+        if call in self.faults:
+            self.faults[call]()
+
+    def launch(self, attempt: str, folder: PurePath, script: str) -> str:
+        self._maybe("before launch")
+        native_id = super().launch(attempt, folder, script)
+        if "after launch" in self.faults:
+            wait_until((Path(folder) / "claim").exists, "the run script has started")
+        self._maybe("after launch")
+        return native_id
+
+    def poll(self, probes):
+        self._maybe("poll")
+        return super().poll(probes)
+
+    def collect(self, folder, patterns, scratch):
+        self._maybe("collect")
+        return super().collect(folder, patterns, scratch)
+
+
+def failing(error: Exception, times: int) -> Callable[[], None]:
+    left = [times]
+
+    def fail() -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise error
+
+    return fail
+
+
+@pytest.fixture
+def compute(project: Project, tmp_path: Path):
+    def run(plans: str = "1", **faults: Callable[[], None]) -> tuple[dict[str, ExecutionResult], Faulty, list[str]]:
+        worker = init_ras_worker("local", engine="standin", worker_folder=tmp_path / "worker", cores_total=2, cores_per_plan=1)
+        transport = Faulty(tmp_path / "worker", **faults)
+        said: list[str] = []
+        results = compute_parallel_remote(
+            plans, [replace(worker, transport=transport)], ras_object=init_ras_project(project.folder), num_cores=1,
+            state_dir=tmp_path / "state", say=said.append)  # fmt: skip
+        return results, transport, said
+
+    return run
+
+
+def launches(tmp_path: Path) -> int:
+    journal = Journal(tmp_path / "state")
+    count = journal.row("SELECT COUNT(*) AS n FROM attempts WHERE launched IS NOT NULL")["n"]
+    journal.close()
+    return count
+
+
+def test_a_launch_whose_answer_was_lost_is_not_made_twice(compute, tmp_path: Path):
+    results, _, _ = compute(**{"after launch": failing(WorkerError("connection lost", host="h", step="launch"), 1)})
+    assert results["01"].success
+    assert results["01"].attempts == 1
+    assert launches(tmp_path) == 1
+
+
+def test_a_launch_that_failed_is_made_again_elsewhere_or_later(compute):
+    results, _, said = compute(**{"before launch": failing(WorkerError("refused", host="h", step="launch"), 1)})
+    assert results["01"].success
+    assert results["01"].attempts == 2
+    assert any("rests for" in line for line in said)
+
+
+@pytest.mark.parametrize("error", [WorkerError("x"), TransientError("x"), OSError("x")])
+def test_a_look_that_fails_is_repeated(compute, error: Exception):
+    results, _, _ = compute(poll=failing(error, 3))
+    assert results["01"].success
+    assert results["01"].attempts == 1
+
+
+def test_a_worker_that_cannot_be_looked_at_for_long_has_lost_its_plans(compute, monkeypatch):
+    monkeypatch.setattr(controller, "BLIND_SECONDS", 0.0)
+    results, _, _ = compute(poll=failing(WorkerError("gone"), 10**6))
+    assert results["01"].outcome == "infrastructure-lost"
+    assert "not to be reached" in results["01"].error_message
+
+
+def test_a_bug_of_ours_costs_one_plan_and_says_so(compute, tmp_path: Path):
+    results, _, _ = compute("1,2", collect=failing(ZeroDivisionError("a bug"), 1))
+    assert sorted(r.success for r in results.values()) == [False, True]
+    (failed,) = [r for r in results.values() if not r.success]
+    assert "internal error of ras-runner: ZeroDivisionError: a bug" in failed.error_message
+    assert "a bug" in (tmp_path / "state" / "errors.log").read_text()
+
+
+def test_a_log_that_cannot_be_kept_is_no_reason_to_lose_a_result(compute, monkeypatch):
+    monkeypatch.setattr(work, "keep_log", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    assert compute()[0]["01"].success
+
+
+def test_cancel_before_a_detached_controller_is_up(runner: Runner, project: Project):
+    runner.environment["RAS_STANDIN_FAULT"] = "hang"
+    runner.run("execute", project.folder, "-i", runner.inventory, "--plans", "1,2", "--detach")
+    runner.run("cancel")
+    wait_until(lambda: {t["state"] for t in runner.tasks().values()} == {"cancelled"}, "everything is cancelled")
+    wait_until(lambda: runner.json("status")["state"] == "finished", "the campaign is over")
+    assert runner.engines() == []
+
+
+def test_cancel_works_when_the_project_has_gone(runner: Runner, project: Project):
+    runner.environment["RAS_STANDIN_FAULT"] = "hang"
+    process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2")
+    wait_until(lambda: sum(t["state"] == "running" for t in runner.tasks().values()) == 2, "two plans run")
+    process.kill()
+    process.wait()
+    shutil.move(project.folder, runner.folder / "elsewhere")
+    assert "elsewhere" not in runner.run("resume", code=2).stderr
+    runner.run("cancel")
+    assert runner.engines() == []
+    assert {t["state"] for t in runner.tasks().values()} == {"cancelled"}
+
+
+@pytest.mark.disk
+def test_a_journal_that_cannot_be_written_stops_the_controller_and_nothing_else(runner: Runner, project: Project, tmp_path: Path):
+    if sys.platform != "linux" or os.geteuid() != 0:
+        reason = "mounting a small file system needs root on Linux"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    runner.state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(runner.state)], check=True)
+    try:
+        runner.environment["RAS_STANDIN_PACE"] = "0.01"
+        process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3,4,5")
+        wait_until(lambda: sum(t["state"] == "running" for t in runner.tasks().values()) == 2, "two plans run")
+        filler = runner.state / "filler"
+        with filler.open("wb", buffering=0) as out:
+            try:
+                while True:
+                    out.write(b"x" * 4096)
+            except OSError:
+                assert shutil.disk_usage(runner.state).free < 8192
+        assert process.wait(timeout=60) == 2
+        assert "cannot be written" in (runner.folder / "started.log").read_text()
+        filler.unlink()
+        runner.run("resume")
+        results = runner.json("results")
+        assert all(r["success"] for r in results)
+    finally:
+        subprocess.run(["umount", "--lazy", str(runner.state)], check=True)
