@@ -195,16 +195,21 @@ def compute_parallel_remote(
     from ras_runner.campaign.journal import Journal, default_state_dir
     from ras_runner.campaign.run import run_campaign
     from ras_runner.campaign.view import campaign_view
+    from ras_runner.validation import validated
 
     project = as_project(ras_object)
-    settings = CampaignSettings(
-        num_cores=num_cores,
-        clear_geompre=clear_geompre,
-        force_rerun=force_rerun,
-        max_concurrent=max_concurrent,
-        keep_workspaces=not autoclean,
-        timeout=timeout,
-        retries=retries,
+    settings = validated(
+        CampaignSettings,
+        {
+            "num_cores": num_cores,
+            "clear_geompre": clear_geompre,
+            "force_rerun": force_rerun,
+            "max_concurrent": max_concurrent,
+            "keep_workspaces": not autoclean,
+            "timeout": timeout,
+            "retries": retries,
+        },
+        "compute_parallel_remote",
     )
     journal = Journal(Path(state_dir) if state_dir else default_state_dir())
     try:

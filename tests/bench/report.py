@@ -80,8 +80,8 @@ _HOW = """## How it is measured
   reruns, the growth of the worker folder, workspaces kept.
 - Start-up (imports, reading the project) is in every figure of CPU a plan; the marginal cost is without it.
 - The peer runs its local worker, with shapely and psutil installed, which that worker needs. With one slot it computes
-  10 plans only, to keep the bench short. Its losses are races between plans that end while others are being staged;
-  an engine that takes no time makes them likelier than one that takes hours."""
+  10 plans only, to keep the bench short. A plan that it loses is shown with the reason in its log; races between
+  plans that end and plans that are being staged are likelier with an engine that takes no time than with a real one."""
 
 
 def _machine(figures: Figures) -> str:

@@ -211,7 +211,7 @@ def test_two_controllers_on_one_project_do_not_harm_each_other(runner: Runner, p
 def test_hostile_names_and_titles(runner: Runner, project: Project, tmp_path: Path):
     folder = tmp_path / "a $(touch pwned) & 'b' \"c\" %TEMP% ; ü\nline"
     folder.mkdir()
-    name = "Río `id` $HOME & (1)"
+    name = "Río `id` $HOME & (1) [ab]"
     for path in project.folder.iterdir():
         shutil.copy(path, folder / path.name.replace(project.name, name))
     plan = folder / f"{name}.p01"
@@ -221,6 +221,7 @@ def test_hostile_names_and_titles(runner: Runner, project: Project, tmp_path: Pa
     (result,) = runner.execute(folder, "--plans", "1")
     assert result["success"]
     assert Path(result["hdf_path"]).name == f"{name}.p01.hdf"
+    assert (folder / f"{name}.p01.computeMsgs.txt").is_file()
     assert not list(tmp_path.rglob("pwned"))
     index = runner.folder / runner.run("report").stdout.strip()
     assert "<script>alert(1)" not in index.read_text("utf-8")

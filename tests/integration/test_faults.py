@@ -133,6 +133,17 @@ def test_cancel_before_a_detached_controller_is_up(runner: Runner, project: Proj
     assert runner.engines() == []
 
 
+def test_a_single_plan_cannot_be_cancelled_without_a_controller(runner: Runner, project: Project):
+    runner.environment["RAS_STANDIN_FAULT"] = "hang"
+    process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1")
+    wait_until(runner.engines, "an engine runs")
+    process.kill()
+    process.wait()
+    assert "cannot be cancelled" in runner.run("cancel", "--plan", "1", code=2).stderr
+    runner.run("cancel")
+    assert runner.engines() == []
+
+
 def test_cancel_works_when_the_project_has_gone(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
     process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2")

@@ -130,6 +130,12 @@ def test_the_list_of_workers_is_checked(project: Project, worker, tmp_path: Path
         compute_parallel_remote("1", [worker] * workers, ras_object=init_ras_project(project.folder), state_dir=tmp_path / "s")
 
 
+@pytest.mark.parametrize(("name", "value"), [("num_cores", 0), ("timeout", -1.0), ("retries", -1), ("max_concurrent", 0)])
+def test_wrong_settings_are_input_errors(project: Project, worker, tmp_path: Path, name: str, value: float):
+    with pytest.raises(InputError, match=f"{name}.*greater than"):
+        compute_parallel_remote("1", [worker], ras_object=init_ras_project(project.folder), state_dir=tmp_path, **{name: value})
+
+
 def test_a_missing_project_is_an_input_error(tmp_path: Path):
     with pytest.raises(InputError, match="nowhere"):
         init_ras_project(tmp_path / "nowhere")

@@ -52,7 +52,9 @@ class Attempt:
         native_id: of the run script; empty until it was launched.
         launched: unix time of the launch.
         staged: bytes that travelled to the worker for it.
+        seconds: how long it ran, by the worker's clock; None until it has ended.
         stopping: why it is being stopped; empty while it is not.
+        progress: fraction of the simulated time that is done; None while unknown.
     """
 
     id: str
@@ -66,8 +68,9 @@ class Attempt:
     native_id: str = ""
     launched: float = 0.0
     staged: int = 0
+    seconds: float | None = None
     stopping: str = ""
-    progress: float | None = field(default=None)
+    progress: float | None = None
 
     @property
     def plan_number(self) -> str:
@@ -164,13 +167,13 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
         attempt.tree = project_folder([item.place for item in inputs.files if item.place is not None])
         with _scratch(scratch) as own:
             files = engine.prepare(inputs, attempt.settings, attempt.staged_name, own)
-            attempt.staged += stager.stage(files, attempt.folder, attempt.tree)
+            attempt.staged += stager.stage(files, attempt.folder, attempt.tree, lambda: bool(attempt.stopping))
         if inputs_digest(inputs, stager.hasher) == attempt.inputs:
             return
     raise InputError(
         f"the files of plan {attempt.plan_number} keep changing while they are being staged",
         step="stage",
-        action="close the program that writes them, then: ras-runner resume",
+        action="close the program that writes them, then run the plan again",
     )
 
 
@@ -226,13 +229,13 @@ def verify(attempt: Attempt, exit_code: int | None, scratch: Path) -> Verified:
     return Verified(summary, files, hash_file(folder / result))
 
 
-def publish_attempt(attempt: Attempt, verified: Verified) -> None:
-    """Publish a verified result into the user's project folder.
+def publish_attempt(attempt: Attempt, verified: Verified, *, keep: bool) -> None:
+    """Publish a verified result into the user's project folder; with ``keep`` the workspace's file stays its own.
 
     Raises:
         OperatorError: it cannot be written there now; the workspace keeps it.
     """
-    publish(verified.files, attempt.plan.project.folder, attempt.id)
+    publish(verified.files, attempt.plan.project.folder, attempt.id, link=not keep)
 
 
 def _published_name(name: str, staged: str, project: str) -> str:

@@ -94,11 +94,13 @@ def prepare_plans(
         project, number = plan.project, plan.number
         for engine in engines.values():
             engine.check_plan(plan)
-        inputs = next(iter(engines.values())).inputs(plan)
-        check_inputs(inputs)
-        digest = inputs_digest(inputs, hasher)
         receipt = find_receipt(journal, project, number)
-        current = receipt is not None and any(is_current(receipt, project, name, digest, hasher) for name in engines)
+        current = False
+        for name, engine in engines.items():
+            inputs = engine.inputs(plan)
+            check_inputs(inputs)
+            digest = inputs_digest(inputs, hasher)
+            current = current or (receipt is not None and is_current(receipt, project, name, digest, hasher))
         expected = None if receipt is None else receipt.seconds
         prepared[number] = PreparedPlan(inputs, receipt if current and not settings.force_rerun else None, expected)
     return prepared

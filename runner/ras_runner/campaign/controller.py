@@ -80,7 +80,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._work = Work(self.journal, self.campaign, self._reports.put)
+        self._work = Work(self.journal, self.campaign, self._reports.put, self.settings.keep_workspaces)
         #: Worker -> since when it could not be looked at.
         self._blind: dict[str, float] = {}
         self._stagers = {name: Stager(worker, self.hasher) for name, worker in self.workers.items()}
@@ -259,6 +259,7 @@ class Controller:
 
     def _judge(self, attempt: Attempt, status: Status, progress: list[tuple[float, str]]) -> None:
         if not status.alive:
+            attempt.seconds = status.seconds
             del self._running[attempt.plan_number]
             self._delay = POLL_FIRST
             self._pool.submit(self._work.finish, attempt, status.exit_code)
@@ -289,9 +290,11 @@ class Controller:
         """Turn the end of an attempt into journal records and the scheduler's event."""
         attempt, reason = end.attempt, end.reason
         self._running.pop(attempt.plan_number, None)
-        seconds = round(time.time() - attempt.launched, 3) if attempt.launched else None
+        seconds = attempt.seconds
+        if seconds is None and attempt.launched:
+            seconds = time.time() - attempt.launched
         warnings = json.dumps(end.verified.summary.warnings if end.verified else ())
-        details: dict[str, Any] = {"seconds": seconds, "warnings": warnings}
+        details: dict[str, Any] = {"seconds": None if seconds is None else round(seconds, 3), "warnings": warnings}
         if end.unpublished:
             records.append(("attempt-unpublished", {"attempt": attempt.id, "message": reason}))
         else:

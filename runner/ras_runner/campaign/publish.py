@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ras_runner.errors import OperatorError
-from ras_runner.hashing import hash_file
+from ras_runner.hashing import copy_hashed, hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 TEMPORARY_PREFIX = ".ras-runner-"
 
 
-def publish(files: Mapping[Path, str], folder: Path, attempt: str) -> None:
+def publish(files: Mapping[Path, str], folder: Path, attempt: str, *, link: bool = True) -> None:
     """Bring files into a folder: first all under temporary names, checked, then each by one rename.
 
     Args:
         files: source file -> its name in ``folder``, in the order of publishing (the results HDF last).
         folder: the user's project folder.
         attempt: makes the temporary names ours.
+        link: where possible by a hard link, which moves no bytes; not when the source stays and may be written to.
 
     Raises:
         OperatorError: disk full, read-only folder, or a file that another program holds open; nothing is half written.
@@ -36,7 +37,7 @@ def publish(files: Mapping[Path, str], folder: Path, attempt: str) -> None:
     try:
         for source, temporary in zip(files, waiting, strict=True):
             at = files[source]
-            _bring(source, temporary)
+            _bring(source, temporary, link=link)
         for temporary, name in waiting.items():
             at = name
             _replace(temporary, folder / name)
@@ -56,7 +57,7 @@ def remove_leftovers(folder: Path, attempts: Iterable[str]) -> None:
 
 def check_writable(folder: Path) -> None:
     """Raise OperatorError when results could not be published into ``folder``."""
-    probe = folder / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
+    probe = folder / f"{TEMPORARY_PREFIX}probe-{uuid.uuid4().hex}"
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -68,16 +69,23 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def _bring(source: Path, temporary: Path) -> None:
+def _bring(source: Path, temporary: Path, *, link: bool) -> None:
     temporary.unlink(missing_ok=True)
+    if link and _linked(source, temporary):
+        return
+    if copy_hashed(source, temporary) != hash_file(temporary):
+        raise OSError(errno.EIO, "the copy differs from the original")
+
+
+def _linked(source: Path, temporary: Path) -> bool:
+    """Give the file its second name; False where the file system cannot."""
     try:
-        os.link(source, temporary)  # same file system: no bytes move
+        os.link(source, temporary)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise
-        shutil.copyfile(source, temporary)
-        if temporary.stat().st_size != source.stat().st_size or hash_file(temporary) != hash_file(source):
-            raise OSError(errno.EIO, "the copy differs from the original") from error
+        return False
+    return True
 
 
 def _replace(temporary: Path, target: Path) -> None:

@@ -173,7 +173,9 @@ Decision = Start | Stop | Finish | Quarantine
 @dataclass(slots=True)
 class _Task:
     name: str
-    order: tuple[float, int]
+    #: Losses, minus the expected length, place in the campaign: a plan that lost its worker lets others go first,
+    #: lest one plan that kills workers is the probe of each.
+    order: tuple[int, float, int]
     affinity: str
     losses: int
     failures: int
@@ -212,7 +214,7 @@ class Scheduler:
         self.policy = policy or Policy()
         self._tasks: dict[str, _Task] = {}
         self._workers: dict[str, _Worker] = {}
-        self._ready: list[tuple[tuple[float, int], str]] = []
+        self._ready: list[tuple[tuple[int, float, int], str]] = []
         self._running = 0
         self._now = -math.inf
 
@@ -273,7 +275,9 @@ class Scheduler:
         if event.task in self._tasks:
             raise ValueError(f"task {event.task} is there already")
         length = math.inf if event.expected is None else event.expected
-        task = _Task(event.task, (-length, len(self._tasks)), event.affinity, event.losses, event.failures)
+        task = _Task(
+            event.task, (event.losses, -length, len(self._tasks)), event.affinity, event.losses, event.failures
+        )
         self._tasks[event.task] = task
         heapq.heappush(self._ready, (task.order, task.name))
 
@@ -324,6 +328,7 @@ class Scheduler:
             return self._requeue(task)
         if event.outcome is Outcome.INFRASTRUCTURE_LOST and event.blame is not Blame.NOBODY:
             task.losses += 1
+            task.order = (task.losses, *task.order[1:])
             task.avoid.add(worker.name)
             if task.losses < self.policy.losses:
                 return self._requeue(task)
@@ -357,7 +362,7 @@ class Scheduler:
 
     def _fill(self) -> list[Decision]:
         decisions: list[Decision] = []
-        waiting: list[tuple[tuple[float, int], str]] = []
+        waiting: list[tuple[tuple[int, float, int], str]] = []
         while self._ready and not self._full():
             entry = heapq.heappop(self._ready)
             task = self._tasks[entry[1]]

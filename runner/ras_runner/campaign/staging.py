@@ -11,7 +11,7 @@ from ras_runner.hashing import SourceChangedError
 from ras_runner.hecras.inputs import Access
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import PurePath
 
     from ras_runner.engines.base import StagedFile
@@ -30,7 +30,11 @@ def project_folder(places: Sequence[PurePosixPath]) -> PurePosixPath:
     'p/d'
     """
     depth = max((_climb(place) for place in places), default=0)
-    return PurePosixPath(TREE, *(["d"] * depth))
+    taken = {part.casefold() for place in places for part in place.parts}
+    name = "d"
+    while name in taken:  # a neighbour of the project folder may be called so
+        name += "d"
+    return PurePosixPath(TREE, *([name] * depth))
 
 
 def _climb(place: PurePosixPath) -> int:
@@ -76,13 +80,20 @@ class Stager:
         self.hasher = hasher
         self._store_lock = threading.Lock()
 
-    def stage(self, files: Sequence[StagedFile], attempt_folder: PurePath, folder: PurePosixPath) -> int:
+    def stage(
+        self,
+        files: Sequence[StagedFile],
+        attempt_folder: PurePath,
+        folder: PurePosixPath,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> int:
         """Make a workspace.
 
         Args:
             files: what it holds.
             attempt_folder: the attempt's folder on the worker.
             folder: the staged project folder, relative to it.
+            stopped: asked before each file; when true the rest is left out.
 
         Returns:
             The bytes that had to travel to the worker.
@@ -94,6 +105,8 @@ class Stager:
         transport = self._worker.transport
         moved = 0
         for file in files:
+            if stopped():
+                break
             target = attempt_folder / inside_tree(folder, file.place)
             if isinstance(file.source, bytes):
                 transport.put(file.source, target)
@@ -110,15 +123,16 @@ class Stager:
             digest = self.hasher.digest(source)
             stored = self._worker.store_path(digest)
             with self._store_lock:
-                if stored in self._worker.transport.exists([stored]):
+                size = source.stat().st_size
+                if self._worker.transport.sizes([stored]).get(stored) == size:  # a crash may have left it short
                     return stored, 0
                 try:
                     self._worker.transport.put(source, stored, digest=digest)
                 except SourceChangedError:
                     continue
-                return stored, source.stat().st_size
+                return stored, size
         raise InputError(
             f"{source} keeps changing while it is being staged",
             step="stage",
-            action="close the program that writes it, then: ras-runner resume",
+            action="close the program that writes it, then run the plan again",
         )

@@ -68,11 +68,13 @@ class Work:
     Attributes:
         journal, campaign: where what happens is recorded.
         report: takes the reports; called from the threads.
+        keep_workspaces: published results are copies, as the workspaces stay.
     """
 
     journal: Journal
     campaign: str
     report: Callable[[Report], None]
+    keep_workspaces: bool = False
 
     def log_path(self, attempt: str) -> Path:
         """Where the streams of an attempt are kept."""
@@ -107,7 +109,7 @@ class Work:
 
     def _publish(self, attempt: Attempt, verified: Verified) -> Report:
         try:
-            publish_attempt(attempt, verified)
+            publish_attempt(attempt, verified, keep=self.keep_workspaces)
         except OperatorError as error:
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), verified=verified, unpublished=True)
         return Ended(attempt, verified.summary.outcome, verified.summary.reason, verified=verified)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ras_runner.workers.base import Worker
 
 _WATCH_SECONDS = 0.5
+_ASK_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -208,19 +209,34 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
     if view.state == "finished":
         talk(f"campaign {chosen} is over already")
         return
-    journal.record(chosen, "cancel-requested", plan=number)
     if not is_controlled(journal, chosen):
         if number is not None:
-            talk(f"no controller is running campaign {chosen}; stop all of it with: ras-runner cancel {chosen}")
-            return
+            raise OperatorError(
+                f"no controller is running campaign {chosen}: a single plan cannot be cancelled",
+                step="cancel",
+                action=f"stop all of it with: ras-runner cancel {chosen}; or go on with: ras-runner resume {chosen}",
+            )
         workers = campaign_workers(journal, chosen)
         if view.project.is_file():
             run_campaign(journal, chosen, workers, talk, Mode.CANCEL)
         else:
             stop_campaign(journal, chosen, workers)
-    elif number is None:
-        _wait_until_over(journal, chosen)
-    talk(f"plan {number} of campaign {chosen} is being stopped" if number else f"campaign {chosen} is stopped")
+    else:
+        _ask_until_cancelled(journal, chosen, number)
+    talk(f"plan {number} of campaign {chosen} is stopped" if number else f"campaign {chosen} is stopped")
+
+
+def _ask_until_cancelled(journal: Journal, campaign: str, number: str | None) -> None:
+    """Ask the controller, again where it was not listening yet, until the plans have an outcome or it is gone."""
+    asked = float("-inf")
+    while is_controlled(journal, campaign):
+        tasks = campaign_view(journal, campaign).tasks
+        if number is not None and all(task.outcome is not None for task in tasks if task.plan_number == number):
+            return
+        if time.monotonic() - asked >= _ASK_AGAIN_SECONDS:
+            asked = time.monotonic()
+            journal.record(campaign, "cancel-requested", plan=number)
+        time.sleep(_WATCH_SECONDS)
 
 
 def _wait_until_over(journal: Journal, campaign: str) -> None:

@@ -6,6 +6,7 @@ program left behind. They start nothing and know no machine; transports do that.
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -139,11 +140,12 @@ def result_name(plan: Plan, staged_name: str) -> str:
 
 def side_results(plan: Plan, staged_name: str) -> tuple[str, ...]:
     """Glob patterns of the other files a run leaves for the user: messages, logs, steady output, restart files."""
-    base = f"{staged_name}.p{plan.number}"
+    name = glob.escape(staged_name)
+    base = f"{name}.p{plan.number}"
     return (
         f"{base}.computeMsgs.txt",
         f"{base}.comp_msgs.txt",
-        f"{staged_name}.bco{plan.number}",
-        f"{staged_name}.[oO]{plan.number}",
+        f"{name}.bco{plan.number}",
+        f"{name}.[oO]{plan.number}",
         f"{base}.*.rst",
     )

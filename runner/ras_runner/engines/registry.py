@@ -53,14 +53,18 @@ def local_engine(name: str, *, ras_exe_path: str = "", hecras_folder: str = "", 
     elif name == "hecras-windows":
         from ras_runner.engines.hecras_windows import HecRasWindowsEngine, find_ras_exe
 
-        exe = Path(ras_exe_path) if ras_exe_path else find_ras_exe(version)
+        exe = Path(ras_exe_path).expanduser().absolute() if ras_exe_path else find_ras_exe(version)
         engine = HecRasWindowsEngine(exe, version, this_system())
     else:
         from ras_runner.engines.hecras_linux import HecRasLinuxEngine
 
-        engine = HecRasLinuxEngine(PurePosixPath(hecras_folder or find_linux_folder(version)), version)
+        engine = HecRasLinuxEngine(PurePosixPath(_absolute(hecras_folder or find_linux_folder(version))), version)
     engine.check()
     return engine
+
+
+def _absolute(folder: str) -> str:
+    return Path(folder).expanduser().absolute().as_posix()
 
 
 def find_linux_folder(version: str = "") -> str:

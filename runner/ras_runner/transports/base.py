@@ -41,11 +41,13 @@ class Status:
     Attributes:
         alive: the run script or any process it started is running.
         exit_code: from exit.json; None while there is none.
+        seconds: from the claim to exit.json, by the worker's clock; None while there is none.
         tails: the ends of the progress files that exist.
     """
 
     alive: bool
     exit_code: int | None
+    seconds: float | None = None
     tails: tuple[str, ...] = ()
 
 
@@ -60,8 +62,8 @@ class Transport(Protocol):
     def root(self) -> PurePath:
         """The worker folder. Nothing outside it is ever touched."""
 
-    def exists(self, paths: Iterable[PurePath]) -> set[PurePath]:
-        """Those of ``paths`` that exist, in one call."""
+    def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+        """The size in bytes of those of ``paths`` that are files, in one call."""
 
     def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
         """Write a file atomically; folders are made. With ``digest`` (BLAKE3), what arrived is verified.

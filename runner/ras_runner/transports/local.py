@@ -40,9 +40,9 @@ class LocalTransport:
         self.root = root
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
-    def exists(self, paths: Iterable[PurePath]) -> set[PurePath]:
-        """Those of ``paths`` that exist."""
-        return {path for path in paths if Path(path).exists()}
+    def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+        """The size in bytes of those of ``paths`` that are files."""
+        return {path: Path(path).stat().st_size for path in paths if Path(path).is_file()}
 
     def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
         """Write a file atomically, verified by ``digest`` if given."""
@@ -145,7 +145,15 @@ class LocalTransport:
         if exit_code is not None:
             self._forget(probe.attempt)
         tails = (self.read(path, last=_TAIL_BYTES) for path in probe.progress_files)
-        return Status(alive, exit_code, tuple(tail.decode("latin-1") for tail in tails if tail))
+        seconds = None if exit_code is None else self._seconds(Path(probe.folder))
+        return Status(alive, exit_code, seconds, tuple(tail.decode("latin-1") for tail in tails if tail))
+
+    @staticmethod
+    def _seconds(folder: Path) -> float | None:
+        try:
+            return max(0.0, (folder / "exit.json").stat().st_mtime - (folder / "claim").stat().st_mtime)
+        except OSError:
+            return None
 
     def _alive(self, probe: Probe) -> bool:
         child = self._children.get(probe.attempt)

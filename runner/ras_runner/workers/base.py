@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ras_runner.errors import InputError
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import ValidationError
-
     from ras_runner.engines.base import Engine
     from ras_runner.transports.base import Transport
 
@@ -53,9 +47,6 @@ class WorkerSpec(BaseModel):
     def cores(self, num_cores: int | None = None) -> int:
         """Cores of one plan: what was asked for, but no more than the worker has."""
         return min(num_cores or self.cores_per_plan, self.cores_total)
-
-
-Spec = TypeVar("Spec", bound=WorkerSpec)
 
 
 @dataclass(frozen=True)
@@ -101,29 +92,6 @@ class Worker:
     def store_path(self, digest: str) -> PurePath:
         """Where content with this digest lies in the worker's store."""
         return self.transport.root / "store" / digest[:2] / digest
-
-
-def validated(model: type[Spec], parameters: Mapping[str, Any], worker_type: str) -> Spec:
-    """``parameters`` as a spec, or an InputError that says which is wrong and lists the valid ones."""
-    from pydantic import ValidationError
-
-    try:
-        return model(**parameters)
-    except ValidationError as error:
-        raise InputError(
-            f"worker type {worker_type}: {_sentence(error)}",
-            step="init worker",
-            action=f"valid parameters are {', '.join(sorted(model.model_fields))}",
-        ) from None
-
-
-def _sentence(error: ValidationError) -> str:
-    return "; ".join(
-        f"unknown parameter {'.'.join(map(str, e['loc']))!r}"
-        if e["type"] == "extra_forbidden"
-        else f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
-        for e in error.errors(include_url=False, include_context=False, include_input=False)
-    )
 
 
 def default_worker_folder() -> Path:

@@ -13,7 +13,8 @@ from pydantic import Field
 from ras_runner.engines.registry import default_engine_name, local_engine
 from ras_runner.errors import OperatorError
 from ras_runner.transports.local import LocalTransport
-from ras_runner.workers.base import Worker, WorkerId, WorkerSpec, default_worker_folder, validated
+from ras_runner.validation import validated
+from ras_runner.workers.base import Worker, WorkerId, WorkerSpec, default_worker_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ def init_local_worker(parameters: Mapping[str, Any]) -> Worker:
         InputError: a parameter is unknown or wrong.
         OperatorError: the engine is not installed, or the folder cannot be made.
     """
-    spec = validated(LocalSpec, parameters, "local")
+    spec = validated(LocalSpec, parameters, "worker type local")
     folder = spec.worker_folder.expanduser().absolute()
     if sys.platform == "win32" and (not str(folder).isascii() or re.search(r'[%"]', str(folder))):
         raise OperatorError(

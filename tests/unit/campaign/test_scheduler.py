@@ -117,6 +117,23 @@ def test_twenty_plans_one_broken_host():
     assert len(done) == 20
 
 
+def test_one_plan_that_kills_its_worker_does_not_take_the_others_with_it():
+    scheduler = Scheduler(Policy(quarantine=1.0))
+    pending = starts(scheduler.handle(WorkerJoined("w", 1), *tasks(*"0123456789")))
+    done: dict[str, Outcome] = {}
+    now = 0.0
+    while not scheduler.done:
+        now += 10.0
+        decisions = scheduler.handle(Tick(now))
+        for task, _ in pending:
+            killer = task == "0"
+            end = AttemptEnded(task, LOST if killer else Outcome.COMPLETED, now, "", Blame.WORKER if killer else Blame.NOBODY)
+            decisions += scheduler.handle(end)
+        done |= finishes(decisions)
+        pending = starts(decisions)
+    assert [task for task, outcome in done.items() if outcome is Outcome.COMPLETED] == list("123456789")
+
+
 def test_with_no_worker_left_the_rest_ends_with_the_reason():
     scheduler = Scheduler()
     scheduler.handle(WorkerJoined("w", 1), *tasks("1", "2"))

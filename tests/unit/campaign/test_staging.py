@@ -39,6 +39,24 @@ def test_a_place_above_the_tree_is_refused():
         inside_tree(PurePosixPath("p"), PurePosixPath("/etc/passwd"))
 
 
+def test_a_neighbour_of_the_project_does_not_land_on_it():
+    places = [PurePosixPath("x.dss"), PurePosixPath("../d/x.dss"), PurePosixPath("../DD/x.dss")]
+    folder = project_folder(places)
+    assert len({inside_tree(folder, place) for place in places}) == 3
+
+
+def test_a_store_file_that_a_crash_left_short_is_sent_again(worker, stager: Stager, tmp_path: Path):
+    source = tmp_path / "terrain.hdf"
+    source.write_bytes(b"terrain")
+    stored = Path(worker.store_path(hash_bytes(b"terrain")))
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"")
+    folder = worker.attempt_folder("x")
+    file = StagedFile(PurePosixPath("t.hdf"), source, Access.READ_ONLY)
+    assert stager.stage([file], folder, PurePosixPath("p")) == 7
+    assert Path(folder, "p", "t.hdf").read_bytes() == b"terrain"
+
+
 @pytest.fixture
 def worker(tmp_path: Path):
     return make_worker("local", {"worker_folder": tmp_path / "worker", "engine": "standin"})
@@ -155,6 +173,16 @@ def test_publishing_again_after_a_kill_leaves_no_temporary(tmp_path: Path):
     for _ in range(2):  # the second time it is renamed over its own hard link
         publish({workspace / "a.p01.hdf": "a.p01.hdf"}, folder, "a1")
     assert [p.name for p in folder.iterdir()] == ["a.p01.hdf"]
+
+
+def test_a_result_whose_workspace_stays_is_a_file_of_its_own(tmp_path: Path):
+    workspace, folder = tmp_path / "ws", tmp_path / "project"
+    workspace.mkdir(), folder.mkdir()
+    source = workspace / "a.p01.hdf"
+    source.write_bytes(b"result")
+    publish({source: "a.p01.hdf"}, folder, "a1", link=False)
+    source.write_bytes(b"")
+    assert (folder / "a.p01.hdf").read_bytes() == b"result"
 
 
 @pytest.mark.parametrize("way", ["link", "copy"])
