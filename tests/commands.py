@@ -47,7 +47,12 @@ class Runner:
     def __post_init__(self) -> None:
         self.state, self.worker_folder = self.folder / "state", self.folder / "worker"
         self.inventory = self.folder / "inventory.yml"
-        host = {"ras_engine": "standin", "ras_cores_total": self.slots, "ras_cores_per_plan": 1, "ras_worker_folder": str(self.worker_folder)}
+        host = {
+            "ras_engine": "standin",
+            "ras_cores_total": self.slots,
+            "ras_cores_per_plan": 1,
+            "ras_worker_folder": str(self.worker_folder),
+        }
         self.inventory.write_text(json.dumps({"local": {"hosts": {"here": host}}}), encoding="utf-8")
 
     def _command(self, *args: object) -> tuple[list[str], dict[str, str]]:
@@ -57,7 +62,9 @@ class Runner:
     def run(self, *args: object, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code (None: any)."""
         command, env = self._command(*args)
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=env, timeout=LIMIT, cwd=self.folder, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", env=env, timeout=LIMIT, cwd=self.folder, check=False
+        )
         assert "Traceback" not in done.stderr, done.stderr
         assert code is None or done.returncode == code, f"{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

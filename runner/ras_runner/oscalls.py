@@ -6,12 +6,15 @@ Everything else in ras_runner is written once for Windows, macOS and Linux.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from ras_runner.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +45,10 @@ else:
     _CREATION_FLAGS: tuple[int, ...] = (0,)
 
 
+#: What a lock that another process holds says; 0 is wine's way.
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK, 0)
+
+
 class FileLock:
     """An exclusive lock on a file that the operating system frees when its holder ends, however it ends."""
 
@@ -50,15 +57,25 @@ class FileLock:
         self._handle: BinaryIO | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; False when another process holds it."""
+        """Take the lock; False when another process holds it.
+
+        Raises:
+            OperatorError: its file system has no locks.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = self.path.open("ab+")
         try:
             handle.seek(0)
             _lock(handle)
-        except OSError:
+        except OSError as error:
             handle.close()
-            return False
+            if error.errno in _HELD:
+                return False
+            raise OperatorError(
+                f"{self.path} cannot be locked: {error.strerror or error}",
+                step="lock",
+                action="keep the state folder on a local disk (--state-dir)",
+            ) from error
         self._handle = handle
         return True
 
@@ -123,7 +140,7 @@ def native_id(pid: int) -> str:
 
     try:
         return f"{pid}:{psutil.Process(pid).create_time():.2f}"
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return f"{pid}:0"
 
 
@@ -136,7 +153,7 @@ def _process(identity: str) -> psutil.Process | None:
         # psutil's start times of one process may differ by a clock tick between two readers
         if abs(process.create_time() - float(started)) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
             return process
-    except (psutil.NoSuchProcess, ValueError):
+    except (psutil.Error, ValueError):  # gone, or its number now belongs to somebody else
         return None
     return None
 

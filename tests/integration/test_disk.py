@@ -83,7 +83,9 @@ def test_unpublished_results_survive_a_kill_and_a_cancel(runner: Runner, project
     filler = small / "filler"
     with filler.open("wb") as out:
         out.write(b"x" * (shutil.disk_usage(small).free - 20_000))
-    controller = runner.start("execute", small / "p", "-i", runner.inventory, "--plans", "1,2,3", "--max-concurrent", "1")
+    controller = runner.start(
+        "execute", small / "p", "-i", runner.inventory, "--plans", "1,2,3", "--max-concurrent", "1"
+    )
     wait_until(lambda: runner.tasks().get("03", {}).get("state") == "running", "plan 03 runs")
     controller.kill()
     controller.wait()
@@ -92,7 +94,11 @@ def test_unpublished_results_survive_a_kill_and_a_cancel(runner: Runner, project
     filler.unlink()
     del runner.environment["RAS_STANDIN_FAULT"]
     resumed = json.loads(runner.run("resume", "--json").stdout)
-    assert [(r["plan_number"], r["success"], r["attempts"]) for r in resumed] == [("01", True, 1), ("02", True, 1), ("03", True, 2)]
+    assert [(r["plan_number"], r["success"], r["attempts"]) for r in resumed] == [
+        ("01", True, 1),
+        ("02", True, 1),
+        ("03", True, 2),
+    ]
     assert runner.workspaces() == []
 
 

@@ -16,7 +16,18 @@ from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 from ras_runner.outcomes import Outcome
 
-FIELDS = {"plan_number", "worker_id", "success", "outcome", "hdf_path", "error_message", "execution_time", "attempts", "engine", "warnings"}
+FIELDS = {
+    "plan_number",
+    "worker_id",
+    "success",
+    "outcome",
+    "hdf_path",
+    "error_message",
+    "execution_time",
+    "attempts",
+    "engine",
+    "warnings",
+}
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -51,7 +62,9 @@ def test_unchanged_plans_are_skipped_and_changed_ones_run(runner: Runner, projec
     assert "0.02" in plan.read_text("latin-1")
     project.file("p07.hdf").unlink()
     prj = project.prj.read_text("latin-1")
-    project.prj.write_text(prj.replace("Current Plan=p01", "Current Plan=p05"), "latin-1")  # HEC-RAS opened another plan
+    project.prj.write_text(
+        prj.replace("Current Plan=p01", "Current Plan=p05"), "latin-1"
+    )  # HEC-RAS opened another plan
     assert [r["attempts"] for r in runner.execute(project.folder, "--plans", "1,2,7")] == [0, 1, 1]
     assert [r["attempts"] for r in runner.execute(project.folder, "--plans", "1", "--force")] == [1]
     with h5py.File(project.file("p01.hdf"), "r+") as hdf:
@@ -89,7 +102,9 @@ def test_the_real_muncie_plan(runner: Runner, tmp_path: Path):
         ("crash", "07", Outcome.ENGINE_ERROR, "157"),
     ],
 )
-def test_each_fault_ends_in_its_outcome_with_a_reason(runner: Runner, project: Project, fault: str, plan: str, outcome: Outcome, reason: str):
+def test_each_fault_ends_in_its_outcome_with_a_reason(
+    runner: Runner, project: Project, fault: str, plan: str, outcome: Outcome, reason: str
+):
     runner.environment["RAS_STANDIN_FAULT"] = fault
     before = snapshot(project.folder)
     (result,) = runner.execute(project.folder, "--plans", plan, code=1)
@@ -105,7 +120,10 @@ def test_each_fault_ends_in_its_outcome_with_a_reason(runner: Runner, project: P
 def test_one_failing_plan_does_not_stop_the_others(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "p03=crash:0.2,p05=unstable"
     results = runner.execute(project.folder, code=1)
-    assert {r["plan_number"]: r["outcome"] for r in results if not r["success"]} == {"03": "engine-error", "05": "unstable"}
+    assert {r["plan_number"]: r["outcome"] for r in results if not r["success"]} == {
+        "03": "engine-error",
+        "05": "unstable",
+    }
     del runner.environment["RAS_STANDIN_FAULT"]
     again = runner.execute(project.folder)
     assert [r["plan_number"] for r in again if r["attempts"]] == ["03", "05"]
@@ -200,6 +218,22 @@ def test_files_outside_the_project_folder_are_staged_where_they_belong(runner: R
     assert (folder / "rain" / "Storm.dss").read_bytes() == b"dss"
 
 
+def test_a_staged_file_is_not_published_over_the_users(runner: Runner, project: Project):
+    """A restart file that the plan reads has the same kind of name as one that it would write."""
+    flow = project.file("u01")
+    restart = project.folder / f"{project.name}.p01.01JAN2026 2400.rst"
+    restart.write_bytes(b"old")
+    flow.write_bytes(
+        flow.read_bytes() + f"Observed DSS Loc=a\r\nObserved DSS Filename={restart.name}\r\n".encode("latin-1")
+    )
+    runner.environment["RAS_STANDIN_PACE"] = "0.01"
+    process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1")
+    wait_until(runner.engines, "an engine runs")
+    restart.write_bytes(b"saved by the user meanwhile")
+    assert process.wait(60) == 0
+    assert restart.read_bytes() == b"saved by the user meanwhile"
+
+
 def test_two_controllers_on_one_project_do_not_harm_each_other(runner: Runner, project: Project):
     both = [runner.start("execute", project.folder, "-i", runner.inventory, "--force") for _ in range(2)]
     assert [controller.wait(timeout=120) for controller in both] == [0, 0]
@@ -216,7 +250,10 @@ def test_hostile_names_and_titles(runner: Runner, project: Project, tmp_path: Pa
         shutil.copy(path, folder / path.name.replace(project.name, name))
     plan = folder / f"{name}.p01"
     text = plan.read_text("latin-1").split("\n")
-    text = ["Plan Title=<script>alert(1)</script> \"'&%PATH%$(id)`id`\r" if line.startswith("Plan Title=") else line for line in text]
+    text = [
+        "Plan Title=<script>alert(1)</script> \"'&%PATH%$(id)`id`\r" if line.startswith("Plan Title=") else line
+        for line in text
+    ]
     plan.write_text("\n".join(text), "latin-1", newline="")
     (result,) = runner.execute(folder, "--plans", "1")
     assert result["success"]
@@ -229,7 +266,13 @@ def test_hostile_names_and_titles(runner: Runner, project: Project, tmp_path: Pa
 
 def test_status_results_and_plans_are_tables_too(runner: Runner, project: Project):
     runner.execute(project.folder, "--plans", "1,7")
-    for command in (["status"], ["results"], ["plans", project.folder], ["status", "--all"], ["workers", "-i", runner.inventory]):
+    for command in (
+        ["status"],
+        ["results"],
+        ["plans", project.folder],
+        ["status", "--all"],
+        ["workers", "-i", runner.inventory],
+    ):
         assert len(runner.run(*command).stdout.splitlines()) >= 3
     listed = runner.json("plans", project.folder)
     assert [p["flow_type"] for p in listed].count("steady") == 1

@@ -15,7 +15,9 @@ from tests.commands import Runner, wait_until
 
 from ras_runner import ExecutionResult, compute_parallel_remote, init_ras_project, init_ras_worker
 from ras_runner.campaign import controller, work
+from ras_runner.campaign import run as run_module
 from ras_runner.campaign.journal import Journal
+from ras_runner.campaign.scheduler import Policy
 from ras_runner.errors import TransientError, WorkerError
 from ras_runner.hecras.project import Project
 from ras_runner.transports.local import LocalTransport
@@ -46,9 +48,9 @@ class Faulty(LocalTransport):
         self._maybe("poll")
         return super().poll(probes)
 
-    def collect(self, folder, patterns, scratch):
+    def collect(self, *args):
         self._maybe("collect")
-        return super().collect(folder, patterns, scratch)
+        return super().collect(*args)
 
 
 def failing(error: Exception, times: int) -> Callable[[], None]:
@@ -63,9 +65,14 @@ def failing(error: Exception, times: int) -> Callable[[], None]:
 
 
 @pytest.fixture
-def compute(project: Project, tmp_path: Path):
+def compute(project: Project, tmp_path: Path, monkeypatch):
+    """Compute plans on a worker with faults; quarantines are short."""
+    monkeypatch.setattr(run_module, "Policy", lambda **given: Policy(**{**given, "quarantine": 0.05}))
+
     def run(plans: str = "1", **faults: Callable[[], None]) -> tuple[dict[str, ExecutionResult], Faulty, list[str]]:
-        worker = init_ras_worker("local", engine="standin", worker_folder=tmp_path / "worker", cores_total=2, cores_per_plan=1)
+        worker = init_ras_worker(
+            "local", engine="standin", worker_folder=tmp_path / "worker", cores_total=2, cores_per_plan=1
+        )
         transport = Faulty(tmp_path / "worker", **faults)
         said: list[str] = []
         results = compute_parallel_remote(
@@ -119,6 +126,42 @@ def test_a_bug_of_ours_costs_one_plan_and_says_so(compute, tmp_path: Path):
     assert "a bug" in (tmp_path / "state" / "errors.log").read_text()
 
 
+@pytest.mark.parametrize("error", [WorkerError("x"), OSError("x")])
+def test_a_result_that_cannot_be_fetched_at_once_is_fetched_later(compute, error: Exception):
+    results, _, _ = compute(collect=failing(error, 2))
+    assert (results["01"].success, results["01"].attempts) == (True, 1)
+
+
+def test_a_result_that_cannot_be_fetched_is_kept_and_resume_takes_it(compute, runner: Runner, monkeypatch):
+    monkeypatch.setattr(work, "retrying", lambda call, *_, **__: call())
+    results, _, _ = compute(collect=failing(WorkerError("share is gone"), 1))
+    assert "share is gone" in results["01"].error_message
+    assert "nothing is computed again" in results["01"].error_message
+    runner.run("resume")
+    (result,) = runner.json("results")
+    assert (result["success"], result["attempts"]) == (True, 1)
+
+
+def test_a_worker_that_comes_back_does_not_run_a_plan_twice(compute, monkeypatch, runner: Runner):
+    """It was out of reach for too long; when it is back, what still runs there is ended before anything starts."""
+    monkeypatch.setattr(controller, "BLIND_SECONDS", 0.0)
+    monkeypatch.setenv("RAS_STANDIN_FAULT", "hang:0.1")
+    most = [0]
+
+    def fail_once() -> None:
+        if not calls:
+            calls.append(1)
+            monkeypatch.setenv("RAS_STANDIN_FAULT", "")
+            raise WorkerError("cut", host="h")
+        most[0] = max(most[0], sum("ras_standin" in " ".join(p.cmdline()) for p in runner.engines()))
+
+    calls: list[int] = []
+    results, _, _ = compute(poll=fail_once)
+    assert (results["01"].success, results["01"].attempts) == (True, 2)
+    assert most[0] <= 1
+    assert runner.engines() == []
+
+
 def test_a_log_that_cannot_be_kept_is_no_reason_to_lose_a_result(compute, monkeypatch):
     monkeypatch.setattr(work, "keep_log", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     assert compute()[0]["01"].success
@@ -158,7 +201,9 @@ def test_cancel_works_when_the_project_has_gone(runner: Runner, project: Project
 
 
 @pytest.mark.disk
-def test_a_journal_that_cannot_be_written_stops_the_controller_and_nothing_else(runner: Runner, project: Project, tmp_path: Path):
+def test_a_journal_that_cannot_be_written_stops_the_controller_and_nothing_else(
+    runner: Runner, project: Project, tmp_path: Path
+):
     if sys.platform != "linux" or os.geteuid() != 0:
         reason = "mounting a small file system needs root on Linux"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 from pathlib import Path
 
@@ -94,7 +93,9 @@ def test_a_lost_run_script_is_reported_and_its_plan_runs_again(runner: Runner, p
 
 def test_a_plan_that_has_gone_ends_with_its_reason_and_the_others_go_on(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "p01=hang"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3", "--max-concurrent", "1")
+    controller = runner.start(
+        "execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3", "--max-concurrent", "1"
+    )
     wait_until(runner.engines, "an engine runs")
     controller.kill()
     controller.wait()
@@ -123,7 +124,9 @@ def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner
             # a random moment: during start-up, staging, running, publishing
             events = rng.randrange(1, 9)
             target = _events(runner) + events
-            wait_until(lambda target=target: controller.poll() is not None or _events(runner) >= target, "things happen")
+            wait_until(
+                lambda target=target: controller.poll() is not None or _events(runner) >= target, "things happen"
+            )
         code = controller.wait() if kills >= KILLS else controller.poll()
         if code is not None and code >= 0:
             assert code == 0, (runner.folder / "started.log").read_text()
@@ -132,7 +135,9 @@ def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner
         controller.wait()
         kills += 1
         started = _events(runner)
-        controller = runner.start("resume") if started else runner.start("execute", project.folder, "-i", runner.inventory)
+        controller = (
+            runner.start("resume") if started else runner.start("execute", project.folder, "-i", runner.inventory)
+        )
     assert kills >= KILLS
     results = runner.json("results")
     assert len(results) == 30
@@ -145,7 +150,9 @@ def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner
     assert runner.workspaces() == []
     assert runner.engines() == []
     journal = Journal(runner.state)
-    completed = journal.rows("SELECT json_extract(data, '$.plan') AS plan, COUNT(*) AS n FROM events WHERE kind = 'task-ended' GROUP BY 1")
+    completed = journal.rows(
+        "SELECT json_extract(data, '$.plan') AS plan, COUNT(*) AS n FROM events WHERE kind = 'task-ended' GROUP BY 1"
+    )
     journal.close()
     assert {row["n"] for row in completed} == {1}
 

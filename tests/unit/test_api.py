@@ -24,7 +24,9 @@ from ras_runner.hecras.project import Project
 
 @pytest.fixture
 def worker(tmp_path: Path):
-    return init_ras_worker("local", engine="standin", worker_folder=tmp_path / "worker", cores_total=2, cores_per_plan=1)
+    return init_ras_worker(
+        "local", engine="standin", worker_folder=tmp_path / "worker", cores_total=2, cores_per_plan=1
+    )
 
 
 def test_every_public_name_can_be_imported():
@@ -52,7 +54,12 @@ def test_plans_are_computed_and_results_are_execution_results(project: Project, 
     assert list(results) == ["01", "07"]
     for number, result in results.items():
         assert isinstance(result, ExecutionResult)
-        assert (result.plan_number, result.worker_id, result.success, result.error_message) == (number, "local", True, None)
+        assert (result.plan_number, result.worker_id, result.success, result.error_message) == (
+            number,
+            "local",
+            True,
+            None,
+        )
         assert Path(result.hdf_path).is_file()
         assert result.execution_time > 0
     assert any("plan 01 completed" in line for line in said)
@@ -70,7 +77,9 @@ def test_a_ras_commander_project_is_taken(project: Project, worker, tmp_path: Pa
 
 def test_a_failure_has_its_reason(project: Project, worker, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("RAS_STANDIN_FAULT", "exit:9")
-    results = compute_parallel_remote("1", [worker], ras_object=init_ras_project(project.prj), state_dir=tmp_path / "state")
+    results = compute_parallel_remote(
+        "1", [worker], ras_object=init_ras_project(project.prj), state_dir=tmp_path / "state"
+    )
     assert not results["01"].success
     assert results["01"].hdf_path is None
     assert "exit code 9" in results["01"].error_message
@@ -127,13 +136,19 @@ def test_the_projects_version_is_used(project: Project, tmp_path: Path):
 @pytest.mark.parametrize(("workers", "message"), [(0, "no worker was given"), (2, "several workers are called local")])
 def test_the_list_of_workers_is_checked(project: Project, worker, tmp_path: Path, workers: int, message: str):
     with pytest.raises(InputError, match=message):
-        compute_parallel_remote("1", [worker] * workers, ras_object=init_ras_project(project.folder), state_dir=tmp_path / "s")
+        compute_parallel_remote(
+            "1", [worker] * workers, ras_object=init_ras_project(project.folder), state_dir=tmp_path / "s"
+        )
 
 
-@pytest.mark.parametrize(("name", "value"), [("num_cores", 0), ("timeout", -1.0), ("retries", -1), ("max_concurrent", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_cores", 0), ("timeout", -1.0), ("retries", -1), ("max_concurrent", 0)]
+)
 def test_wrong_settings_are_input_errors(project: Project, worker, tmp_path: Path, name: str, value: float):
     with pytest.raises(InputError, match=f"{name}.*greater than"):
-        compute_parallel_remote("1", [worker], ras_object=init_ras_project(project.folder), state_dir=tmp_path, **{name: value})
+        compute_parallel_remote(
+            "1", [worker], ras_object=init_ras_project(project.folder), state_dir=tmp_path, **{name: value}
+        )
 
 
 def test_a_missing_project_is_an_input_error(tmp_path: Path):

@@ -97,7 +97,19 @@ def test_hostile_project_name_is_staged_under_a_safe_one(runner: Runner):
 def test_resume_after_the_controller_was_killed(runner: Runner):
     project = Project.open(write_example_project(runner.folder / "project"))
     env = {"RAS_STANDIN_PACE": "0.05"}
-    argv = [PYTHON, "-m", "ras_runner", "execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3", "--state-dir", runner.state]
+    argv = [
+        PYTHON,
+        "-m",
+        "ras_runner",
+        "execute",
+        project.folder,
+        "-i",
+        runner.inventory,
+        "--plans",
+        "1,2,3",
+        "--state-dir",
+        runner.state,
+    ]
     log = (runner.folder / "controller.log").open("wb")
     controller = runner.windows.popen(argv, env=env, stdout=log, stderr=log)
     wait_until(lambda: runner.states().count("running") == 2, "two plans run")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import hash_file
 from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project
+from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 _STREAM_TAIL = 65536
 _STAGE_TRIES = 3
+#: More of a stream than this is not kept.
+_LOG_BYTES = 1 << 26
 #: A file system's time stamps may be this much coarser than the clock, seconds.
 _CLOCK_GRAIN = 2.0
 
@@ -42,7 +46,7 @@ class Attempt:
 
     Attributes:
         id: unique; the name of its folder, carried by all its processes.
-        plan: the plan, as it was staged.
+        plan: the plan as it was when it was staged, or attached to.
         worker: where it runs.
         slot: which of the worker's slots it holds.
         settings: cores and the like.
@@ -211,7 +215,9 @@ def verify(attempt: Attempt, exit_code: int | None, scratch: Path) -> Verified:
     """
     transport, plan, name = attempt.worker.transport, attempt.plan, attempt.staged_name
     sides, result = side_results(plan, name), result_name(plan, name)
-    folder = transport.collect(attempt.staged_folder, (*sides, result), scratch)
+    patterns = (*sides, glob.escape(result))
+    collected = transport.collect(attempt.probe(), attempt.staged_folder, patterns, scratch)
+    folder = collected.folder
     streams = [
         (transport.read(attempt.folder / stream, last=_STREAM_TAIL) or b"").decode("utf-8", "replace")
         for stream in ("stdout.log", "stderr.log")
@@ -220,12 +226,10 @@ def verify(attempt: Attempt, exit_code: int | None, scratch: Path) -> Verified:
     summary = attempt.worker.engine.outcome(folder, plan, run)
     if not summary.outcome.success:
         return Verified(summary, {})
-    files = {
-        path: _published_name(path.name, name, plan.project.name)
-        for pattern in sides
-        for path in sorted(folder.glob(pattern))
-    }
-    files[folder / result] = _published_name(result, name, plan.project.name)
+    files = {folder / written: _published_name(written, name, plan.project.name) for written in collected.names}
+    if folder / result not in files:
+        reason = f"{result} was not written by this run"
+        return Verified(replace(summary, outcome=Outcome.INCOMPLETE, reason=reason), {})
     return Verified(summary, files, hash_file(folder / result))
 
 
@@ -246,7 +250,7 @@ def keep_log(attempt: Attempt, log: Path) -> None:
     """Keep the ends of an attempt's streams where ``ras-runner logs`` finds them after the workspace is gone."""
     parts = []
     for stream in ("stdout.log", "stderr.log", "launch.log"):
-        data = attempt.worker.transport.read(attempt.folder / stream, last=1 << 20)
+        data = attempt.worker.transport.read(attempt.folder / stream, last=_LOG_BYTES)
         if data:
             parts.append(b"" if stream == "stdout.log" else f"--- {stream}\n".encode())
             parts.append(data)

@@ -6,6 +6,7 @@ Plans run in processes of their own that need no controller.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, Verified, new_attempt
 from ras_runner.campaign.events import task_ended
+from ras_runner.campaign.journal import JournalError
 from ras_runner.campaign.scheduler import (
     AttemptEnded,
     Blame,
@@ -83,6 +85,8 @@ class Controller:
         self._work = Work(self.journal, self.campaign, self._reports.put, self.settings.keep_workspaces)
         #: Worker -> since when it could not be looked at.
         self._blind: dict[str, float] = {}
+        #: Worker -> attempts that ended as lost while it could not be looked at: they may still run there.
+        self._given_up: dict[str, list[Attempt]] = {}
         self._stagers = {name: Stager(worker, self.hasher) for name, worker in self.workers.items()}
         self._running: dict[str, Attempt] = {}
         self._numbers: dict[str, int] = {}
@@ -108,15 +112,22 @@ class Controller:
         self._seen_event = seen_event
         for attempt in attached:
             self.attempts[attempt.plan_number] = self._running[attempt.plan_number] = attempt
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="attempt")
+        # two pools: a long staging must not keep a stop or a finished plan waiting
+        self._staging = ThreadPoolExecutor(_THREADS, thread_name_prefix="stage")
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="finish")
         try:
             self._feed([], *events, Tick(time.time()))
             while not (self.scheduler.done and not self.scheduler.running):
                 self._turn()
         except BaseException:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            for attempt in self.attempts.values():
+                if not attempt.launched:
+                    attempt.stopping = "interrupted"
+            for pool in (self._staging, self._pool):
+                pool.shutdown(wait=True, cancel_futures=True)
             raise
-        self._pool.shutdown(wait=True)
+        for pool in (self._staging, self._pool):
+            pool.shutdown(wait=True)
         self.journal.record(self.campaign, "campaign-finished")
 
     def _turn(self) -> None:
@@ -161,7 +172,7 @@ class Controller:
         self._over.clear()
         for attempt in starts:
             self.attempts[attempt.plan_number] = attempt
-            self._pool.submit(self._work.begin, attempt, self._stagers[attempt.worker.worker_id])
+            self._begin(attempt)
         for decision in decisions:
             self._act(decision)
 
@@ -239,7 +250,8 @@ class Controller:
                     self._judge(attempt, statuses[attempt.id], progress)
         if progress and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + _PROGRESS_EVERY
-            self.journal.set_progress(progress)
+            with contextlib.suppress(JournalError):  # it is only for show
+                self.journal.set_progress(progress)
 
     def _poll(self, name: str, attempts: list[Attempt]) -> dict[str, Status]:
         """Look at one worker; a look that fails is repeated, until for too long none has worked."""
@@ -251,11 +263,17 @@ class Controller:
                 return {}
             for attempt in attempts:
                 del self._running[attempt.plan_number]
+                self._given_up.setdefault(name, []).append(attempt)
                 reason = f"{attempt.worker.hostname}: poll: not to be reached for {BLIND_SECONDS:.0f} s: {error}"
                 self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, reason, Blame.WORKER))
             return {}
         self._blind.pop(name, None)
         return statuses
+
+    def _begin(self, attempt: Attempt) -> None:
+        """Stage and launch; first end what may still run on a worker that had been out of reach."""
+        lost = self._given_up.pop(attempt.worker.worker_id, [])
+        self._staging.submit(self._work.begin, attempt, self._stagers[attempt.worker.worker_id], lost)
 
     def _judge(self, attempt: Attempt, status: Status, progress: list[tuple[float, str]]) -> None:
         if not status.alive:
@@ -283,7 +301,7 @@ class Controller:
         """End an attempt's processes; the look then sees that it has ended."""
         try:
             attempt.worker.transport.stop(attempt.probe())
-        except RasRunnerError as error:  # the look stops it again: a slot is not given away while something runs in it
+        except (RasRunnerError, OSError) as error:  # the look stops it again: its slot is not given away meanwhile
             self.say(str(error))
 
     def _close(self, end: Ended, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:

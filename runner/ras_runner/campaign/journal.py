@@ -1,7 +1,7 @@
 """The journal: one SQLite file that remembers campaigns, whatever happens to the controller.
 
 Everything that happens is an event, appended and applied to the derived tables in one transaction. ``kill -9`` at any
-point leaves a journal that says what was being done; :mod:`ras_runner.campaign.resume` goes on from there.
+point leaves a journal that says what was being done; :mod:`ras_runner.campaign.run` goes on from there.
 """
 
 from __future__ import annotations
@@ -86,17 +86,23 @@ class Journal:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 if isinstance(error, sqlite3.OperationalError):
-                    raise JournalError(
-                        f"the journal {self.path} cannot be written: {error}",
-                        step="record",
-                        action="free disk space or give the rights back, then: ras-runner resume (what runs goes on)",
-                    ) from error
+                    raise self._error("written", error) from error
                 raise
+
+    def _error(self, what: str, error: sqlite3.Error) -> JournalError:
+        return JournalError(
+            f"the journal {self.path} cannot be {what}: {error}",
+            step="journal",
+            action="free disk space or give the rights back, then: ras-runner resume (what runs goes on)",
+        )
 
     def rows(self, sql: str, *parameters: Any) -> list[sqlite3.Row]:
         """The rows of a query."""
         with self._mutex:
-            return self._db.execute(sql, parameters).fetchall()
+            try:
+                return self._db.execute(sql, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                raise self._error("read", error) from error
 
     def row(self, sql: str, *parameters: Any) -> sqlite3.Row | None:
         """The first row of a query, or None."""
@@ -158,7 +164,7 @@ class Journal:
 
     def put_digest(self, path: str, signature: str, digest: str) -> None:
         """Remember a digest."""
-        with self._transaction():
+        with contextlib.suppress(JournalError), self._transaction():  # a hash can be made again
             self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (path, signature, digest))
 
     def rebuild(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ras_runner.errors import OperatorError
 from ras_runner.hashing import copy_hashed, hash_file
+from ras_runner.retrying import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,15 +90,10 @@ def _linked(source: Path, temporary: Path) -> bool:
 
 
 def _replace(temporary: Path, target: Path) -> None:
-    if sys.platform != "win32":
+    if sys.platform == "win32":  # refused while a reader (HEC-RAS, an antivirus) has the old file open
+        retrying(lambda: temporary.replace(target), PermissionError, attempts=8, first=0.1, longest=3.0)
+    else:
         temporary.replace(target)
-        return
-    import stamina
-
-    # Windows refuses while a reader (HEC-RAS, an antivirus) has the old file open
-    for attempt in stamina.retry_context(on=PermissionError, attempts=8, wait_initial=0.1, wait_max=3.0, timeout=15.0):
-        with attempt:
-            temporary.replace(target)
 
 
 def _explained(folder: Path, name: str, error: OSError) -> OperatorError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ras_runner.campaign.events import task_ended
 from ras_runner.campaign.publish import remove_leftovers
 from ras_runner.campaign.scheduler import NO_SLOT, Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
 from ras_runner.engines.base import RunSettings
-from ras_runner.errors import InputError, OperatorError
+from ras_runner.errors import InputError, OperatorError, TransientError, WorkerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
 from ras_runner.oscalls import FileLock
@@ -23,7 +24,7 @@ from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from sqlite3 import Row
 
     from ras_runner.campaign.journal import Journal
@@ -58,6 +59,12 @@ def run_campaign(
         OperatorError: another controller is running this campaign.
         KeyboardInterrupt: the user interrupted; the campaign can be resumed.
     """
+    with _controlling(journal, campaign):
+        _Run(journal, campaign, workers, say).run(mode)
+
+
+@contextlib.contextmanager
+def _controlling(journal: Journal, campaign: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:  # is_controlled of another process may hold it for an instant
             stack.enter_context(campaign_lock(journal, campaign).held(0.5))
@@ -67,7 +74,7 @@ def run_campaign(
                 step="run campaign",
                 action=f"follow it with: ras-runner watch {campaign}",
             ) from None
-        _Run(journal, campaign, workers, say).run(mode)
+        yield
 
 
 def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) -> None:
@@ -80,14 +87,19 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
         WorkerError: a process could not be ended.
     """
     by_name = {worker.worker_id: worker for worker in workers}
-    with campaign_lock(journal, campaign).held(0.5):
+    with _controlling(journal, campaign):
         events: list[tuple[str, dict[str, Any]]] = []
         for row in journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state NOT IN ('ended', 'unpublished')", campaign
         ):
             worker = by_name.get(row["worker"])
             if worker is not None and not worker.transport.claim(worker.attempt_folder(row["id"])):
-                worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
+                probe = Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"])
+                if worker.transport.poll([probe])[row["id"]].exit_code is not None:
+                    unread = {"attempt": row["id"], "message": "it had ended before it was cancelled"}
+                    events.append(("attempt-unpublished", unread))
+                    continue
+                worker.transport.stop(probe)
             events.append(
                 (
                     "attempt-ended",
@@ -190,12 +202,17 @@ class _Run:
         return True
 
     def _reopen(self) -> None:
-        """Give the plans another chance that lost their worker or were cancelled when the campaign ended."""
+        """Give plans another chance that lost their worker, were cancelled, or could not even be staged."""
         state = self.journal.row("SELECT state FROM campaigns WHERE id = ?", self.campaign)
         if state is None or state["state"] == "running":
             return
-        ended = self.journal.rows("SELECT plan, outcome FROM tasks WHERE campaign = ?", self.campaign)
-        rows = [row for row in ended if row["outcome"] in _REOPENED]
+        ended = self.journal.rows(
+            "SELECT plan, outcome, EXISTS (SELECT 1 FROM attempts a WHERE a.campaign = t.campaign AND a.plan = t.plan "
+            "AND a.launched IS NOT NULL) AS tried FROM tasks t WHERE campaign = ?",
+            self.campaign,
+        )
+        never_tried = [row for row in ended if row["outcome"] == Outcome.INCOMPLETE and not row["tried"]]
+        rows = [row for row in ended if row["outcome"] in _REOPENED] + never_tried
         self.journal.record_all(
             self.campaign, [("campaign-resumed", {}), *(("task-reopened", {"plan": row["plan"]}) for row in rows)]
         )
@@ -227,7 +244,20 @@ class _Run:
         ):
             if not self.settings.keep_workspaces:
                 self._clean(row)
+        self._stop_lost()
         return attached
+
+    def _stop_lost(self) -> None:
+        """End what may still run of attempts that were given up while their worker was out of reach."""
+        rows = self.journal.rows(
+            "SELECT * FROM attempts WHERE campaign = ? AND blame = 'worker' AND launched IS NOT NULL AND cleaned = 0",
+            self.campaign,
+        )
+        for row in rows:
+            worker = self.workers.get(row["worker"])
+            if worker is not None:
+                with contextlib.suppress(WorkerError, TransientError):  # the worker's next start tries it again
+                    worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
 
     def _was_launched(self, row: Row, worker: Worker) -> bool:
         """True when the attempt's script runs or ran; one that has not claimed its workspace never will after this."""
@@ -264,7 +294,9 @@ class _Run:
     def _clean(self, row: Row) -> None:
         worker = self.workers.get(row["worker"])
         if worker is not None:
-            worker.transport.remove(worker.attempt_folder(row["id"]))
+            with contextlib.suppress(TransientError):
+                worker.transport.remove(worker.attempt_folder(row["id"]))
+            shutil.rmtree(self.journal.state_dir / "scratch" / row["id"], ignore_errors=True)
             self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
 
     def _affinity(self, row: Row) -> str:

@@ -78,7 +78,8 @@ class Stager:
     def __init__(self, worker: Worker, hasher: FileHasher) -> None:
         self._worker = worker
         self.hasher = hasher
-        self._store_lock = threading.Lock()
+        self._mutex = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
 
     def stage(
         self,
@@ -117,12 +118,17 @@ class Stager:
             (transport.link if file.access is Access.READ_ONLY else transport.copy)(stored, target)
         return moved
 
+    def _lock(self, digest: str) -> threading.Lock:
+        """One lock a content: two plans that share a terrain send it once, and others need not wait for it."""
+        with self._mutex:
+            return self._locks.setdefault(digest, threading.Lock())
+
     def _store(self, source: Path) -> tuple[PurePath, int]:
         """Where the file's content lies in the store, and the bytes that were sent for it."""
         for _ in range(_TRIES):
             digest = self.hasher.digest(source)
             stored = self._worker.store_path(digest)
-            with self._store_lock:
+            with self._lock(digest):
                 size = source.stat().st_size
                 if self._worker.transport.sizes([stored]).get(stored) == size:  # a crash may have left it short
                     return stored, 0

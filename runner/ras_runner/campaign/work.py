@@ -13,9 +13,10 @@ from ras_runner.campaign.journal import Journal, JournalError
 from ras_runner.campaign.scheduler import Blame
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.outcomes import Outcome
+from ras_runner.retrying import retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ras_runner.campaign.staging import Stager
@@ -80,15 +81,18 @@ class Work:
         """Where the streams of an attempt are kept."""
         return self.journal.state_dir / "logs" / self.campaign / f"{attempt}.log"
 
-    def begin(self, attempt: Attempt, stager: Stager) -> None:
-        """Stage and launch."""
-        self._guarded(attempt, lambda: self._begin(attempt, stager))
+    def begin(self, attempt: Attempt, stager: Stager, lost: Sequence[Attempt] = ()) -> None:
+        """Stage and launch; first end the ``lost`` attempts that may still run on this worker."""
+        self._guarded(attempt, lambda: self._begin(attempt, stager, lost))
 
     def finish(self, attempt: Attempt, exit_code: int | None) -> None:
         """Verify and publish an attempt whose processes have ended."""
         self._guarded(attempt, lambda: self._finish(attempt, exit_code))
 
-    def _begin(self, attempt: Attempt, stager: Stager) -> Report:
+    def _begin(self, attempt: Attempt, stager: Stager, lost: Sequence[Attempt]) -> Report:
+        for other in lost:
+            if not other.worker.transport.claim(other.folder):
+                other.worker.transport.stop(other.probe())
         if begin(attempt, stager, self.journal, self.campaign, self.journal.state_dir / "scratch"):
             return Launched(attempt)
         return Ended(attempt, Outcome.CANCELLED, attempt.stopping)
@@ -96,7 +100,10 @@ class Work:
     def _finish(self, attempt: Attempt, exit_code: int | None) -> Report:
         with contextlib.suppress(OSError, RasRunnerError):  # a log that cannot be kept is no reason to lose a result
             keep_log(attempt, self.log_path(attempt.id))
-        verified = verify(attempt, exit_code, self.journal.state_dir / "scratch" / attempt.id)
+        try:
+            verified = self._verified(attempt, exit_code)
+        except (RasRunnerError, OSError) as error:  # what it computed may be good: it is kept, and looked at again
+            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, self._uncollected(attempt, error), unpublished=True)
         summary = verified.summary
         if summary.outcome.success:
             return self._publish(attempt, verified)
@@ -106,6 +113,19 @@ class Work:
         if exit_code is None:
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
         return Ended(attempt, summary.outcome, summary.reason, verified=verified)
+
+    def _verified(self, attempt: Attempt, exit_code: int | None) -> Verified:
+        scratch = self.journal.state_dir / "scratch" / attempt.id
+        return retrying(
+            lambda: verify(attempt, exit_code, scratch), RasRunnerError, OSError, attempts=4, first=0.2, longest=10.0
+        )
+
+    def _uncollected(self, attempt: Attempt, error: Exception) -> str:
+        return (
+            f"{attempt.worker.hostname}: collect: the run has ended, but what it left cannot be read: {error}\n"
+            f"  next: ras-runner resume (the workspace is kept; nothing is computed again)\n"
+            f"  workspace: {attempt.folder}"
+        )
 
     def _publish(self, attempt: Attempt, verified: Verified) -> Report:
         try:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view
-from ras_runner.cli.output import console, duration, style_of
+from ras_runner.cli.output import console, duration, style_of, talk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
 
 _REFRESH_SECONDS = 0.5
 _LAST_OVER = 6
+_LAST_NOTES = 4
 
 
-def render(view: CampaignView) -> RenderableType:
-    """Running plans with their progress, the last that ended, and the whole campaign in one line."""
+def render(view: CampaignView, notes: Sequence[str] = ()) -> RenderableType:
+    """Running plans with their progress, the last that ended, the whole campaign in one line, and the last notes."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -56,11 +59,11 @@ def render(view: CampaignView) -> RenderableType:
     eta = view.eta()
     waiting = sum(t.state == "waiting" for t in view.tasks)
     total = Text.assemble(
-        (f"{view.over} of {len(view.tasks)} over", "bold"),
+        (f"{view.over} of {len(view.tasks)} ended", "bold"),
         f", {view.completed} completed, {waiting} waiting",
         f", about {duration(eta)} left" if eta is not None else "",
     )
-    return Group(table, total)
+    return Group(table, total, *(Text(note, "yellow") for note in notes))
 
 
 class LiveView:
@@ -68,6 +71,7 @@ class LiveView:
 
     def __init__(self, state_dir: Path, campaign: str) -> None:
         self._state_dir, self._campaign = state_dir, campaign
+        self._notes: deque[str] = deque(maxlen=_LAST_NOTES)
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._console = console(err=True)
@@ -83,10 +87,12 @@ class LiveView:
         if self._thread is not None:
             self._thread.join()
 
-    @property
-    def shown(self) -> bool:
-        """True when there is a terminal to draw on: lines of talk would disturb it."""
-        return self._thread is not None
+    def say(self, line: str) -> None:
+        """One line for the user: below the plans on a terminal, else on stderr."""
+        if self._thread is None:
+            talk(line)
+        elif not line.startswith("plan "):  # the plans are shown already
+            self._notes.append(line)
 
     def _show(self) -> None:
         from rich.live import Live
@@ -96,7 +102,7 @@ class LiveView:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while True:
                     over = self._over.wait(_REFRESH_SECONDS)
-                    live.update(render(campaign_view(journal, self._campaign)), refresh=True)
+                    live.update(render(campaign_view(journal, self._campaign), tuple(self._notes)), refresh=True)
                     if over:
                         return
         finally:

@@ -99,7 +99,7 @@ def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode,
     talk(f"campaign {campaign}")
     try:
         with LiveView(journal.state_dir, campaign) as live:
-            run_campaign(journal, campaign, workers, (lambda line: None) if live.shown else talk, mode)
+            run_campaign(journal, campaign, workers, live.say, mode)
     except KeyboardInterrupt:
         view = campaign_view(journal, campaign)
         running = sum(task.running is not None for task in view.tasks)
@@ -127,8 +127,10 @@ def exit_code(journal: Journal, view: CampaignView) -> int:
         return EXIT_OK
     if all(outcome is None or outcome.success or outcome is Outcome.INFRASTRUCTURE_LOST for outcome in outcomes):
         acts = journal.row(
-            "SELECT COUNT(*) AS n FROM attempts "
-            "WHERE campaign = ? AND (state = 'unpublished' OR blame = 'worker-for-good')",
+            "SELECT COUNT(*) AS n FROM attempts WHERE campaign = ? AND (state = 'unpublished' OR "
+            "(blame = 'worker-for-good' AND created > "
+            "(SELECT COALESCE(MAX(at), 0) FROM events WHERE campaign = ? AND kind = 'campaign-resumed')))",
+            view.id,
             view.id,
         )
         return EXIT_INPUT if acts and acts["n"] else EXIT_NO_WORKER

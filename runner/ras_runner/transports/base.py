@@ -51,6 +51,20 @@ class Status:
     tails: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Files of an attempt, on this machine.
+
+    Attributes:
+        folder: holds them.
+        names: the regular files in it that match and were written after the attempt had claimed its workspace:
+            what was staged and left alone is not among them. In the order of the patterns, then by name.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+
+
 class Transport(Protocol):
     """Files and commands on one machine, below one worker folder."""
 
@@ -82,11 +96,14 @@ class Transport(Protocol):
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""
 
-    def collect(self, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Path:
-        """Make the files of ``folder`` that match the glob ``patterns`` readable on this machine.
+    def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
+        """Make what an attempt has written readable on this machine.
 
-        Returns:
-            The folder that holds them: ``scratch`` after they were fetched into it, or where they lie already.
+        Args:
+            probe: the attempt.
+            folder: where to look, on the worker.
+            patterns: glob patterns of file names.
+            scratch: a folder on this machine for what has to be fetched.
         """
 
     def remove(self, path: PurePath) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ras_runner import oscalls
-from ras_runner.errors import OperatorError, RasRunnerError, WorkerError
+from ras_runner.errors import OperatorError, RasRunnerError, TransientError, WorkerError
 from ras_runner.hashing import copy_hashed
-from ras_runner.transports.base import Probe, Status
+from ras_runner.transports.base import Collected, Probe, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -80,10 +80,14 @@ class LocalTransport:
         ):  # PermissionError: just being renamed on Windows
             return None
 
-    def collect(self, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Path:
-        """The folder itself: its files can be read where they lie."""
-        del patterns, scratch
-        return Path(folder)
+    def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
+        """What the attempt has written, read where it lies."""
+        del scratch
+        here = Path(folder)
+        claimed = (Path(probe.folder) / "claim").stat().st_mtime_ns
+        matching = dict.fromkeys(path for pattern in patterns for path in sorted(here.glob(pattern)))
+        written = (p for p in matching if p.is_file() and not p.is_symlink() and p.stat().st_mtime_ns >= claimed)
+        return Collected(here, tuple(path.name for path in written))
 
     def remove(self, path: PurePath) -> None:
         """Remove a file or a tree below the worker folder."""
@@ -94,6 +98,13 @@ class LocalTransport:
             )
         if real.is_dir() and not real.is_symlink():
             shutil.rmtree(real, ignore_errors=True)
+            if real.exists():
+                raise TransientError(
+                    f"{real} cannot be removed now: a program has a file in it open",
+                    step="clean",
+                    host=self.host,
+                    action="it is tried again when the campaign is resumed",
+                )
         else:
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 real.unlink()
@@ -196,7 +207,12 @@ class LocalTransport:
                 temporary.write_bytes(source)
             else:
                 copy_hashed(source, temporary, expected=digest)
-            temporary.replace(target)
+                _make_durable(temporary)
+            try:
+                temporary.replace(target)
+            except PermissionError:  # Windows: another controller has put the same content, and it is in use
+                if not digest or not target.exists():
+                    raise
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -223,3 +239,11 @@ class LocalTransport:
             host=self.host,
             action=f"check that {self.root} exists and can be written",
         )
+
+
+def _make_durable(path: Path) -> None:
+    """Bring a store file to the disk before it gets its name, and let no engine write to it through a link."""
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    if not _WINDOWS:  # there the mark would keep the file from being replaced and removed
+        path.chmod(0o444)

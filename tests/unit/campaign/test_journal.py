@@ -28,7 +28,10 @@ def tables(journal: Journal) -> dict[str, list[tuple]]:
 
 def add_campaign(journal: Journal, name: str, plans: list[str]) -> None:
     events = [("campaign-created", HEAD)]
-    events += [("task-added", {"plan": p, "seq": i, "title": p, "flow_type": "unsteady", "expected": None}) for i, p in enumerate(plans)]
+    events += [
+        ("task-added", {"plan": p, "seq": i, "title": p, "flow_type": "unsteady", "expected": None})
+        for i, p in enumerate(plans)
+    ]
     journal.record_all(name, events)
 
 
@@ -119,7 +122,12 @@ def test_every_event_kind_names_known_tables(journal: Journal):
             assert journal._db.execute(f"EXPLAIN {statement}", parameters).fetchall()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["01", "02", "03"]), st.sampled_from(["completed", "unstable", "reopen"])), max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["01", "02", "03"]), st.sampled_from(["completed", "unstable", "reopen"])),
+        max_size=12,
+    )
+)
 def test_any_history_of_tasks_is_rebuilt_as_it_was(tmp_path_factory, history):
     journal = Journal(tmp_path_factory.mktemp("journal"))
     add_campaign(journal, "c", ["01", "02", "03"])

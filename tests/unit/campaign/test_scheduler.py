@@ -49,13 +49,17 @@ def test_lower_queue_priority_is_filled_first():
 
 def test_longest_expected_plan_first_and_unknown_before_known():
     scheduler = Scheduler()
-    decisions = scheduler.handle(TaskAdded("short", 5.0), TaskAdded("long", 50.0), TaskAdded("unknown"), WorkerJoined("w", 3))
+    decisions = scheduler.handle(
+        TaskAdded("short", 5.0), TaskAdded("long", 50.0), TaskAdded("unknown"), WorkerJoined("w", 3)
+    )
     assert [task for task, _ in starts(decisions)] == ["unknown", "long", "short"]
 
 
 def test_a_worker_that_has_the_inputs_is_preferred():
     scheduler = Scheduler()
-    scheduler.handle(WorkerJoined("a", 1), WorkerJoined("b", 1), TaskAdded("1", affinity="g01"), TaskAdded("2", affinity="g02"))
+    scheduler.handle(
+        WorkerJoined("a", 1), WorkerJoined("b", 1), TaskAdded("1", affinity="g01"), TaskAdded("2", affinity="g02")
+    )
     scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0), AttemptEnded("2", Outcome.COMPLETED, 1.0))
     assert starts(scheduler.handle(TaskAdded("3", affinity="g02"))) == [("3", "b")]
 
@@ -110,7 +114,9 @@ def test_twenty_plans_one_broken_host():
         decisions = scheduler.handle(Tick(now))
         for task, worker in pending:
             blame = Blame.WORKER if worker == "broken" else Blame.NOBODY
-            decisions += scheduler.handle(AttemptEnded(task, LOST if worker == "broken" else Outcome.COMPLETED, now, "broken", blame))
+            decisions += scheduler.handle(
+                AttemptEnded(task, LOST if worker == "broken" else Outcome.COMPLETED, now, "broken", blame)
+            )
         done |= finishes(decisions)
         pending = starts(decisions)
     assert set(done.values()) == {Outcome.COMPLETED}
@@ -127,7 +133,9 @@ def test_one_plan_that_kills_its_worker_does_not_take_the_others_with_it():
         decisions = scheduler.handle(Tick(now))
         for task, _ in pending:
             killer = task == "0"
-            end = AttemptEnded(task, LOST if killer else Outcome.COMPLETED, now, "", Blame.WORKER if killer else Blame.NOBODY)
+            end = AttemptEnded(
+                task, LOST if killer else Outcome.COMPLETED, now, "", Blame.WORKER if killer else Blame.NOBODY
+            )
             decisions += scheduler.handle(end)
         done |= finishes(decisions)
         pending = starts(decisions)
@@ -197,7 +205,9 @@ def test_an_attempt_that_computes_no_more_holds_no_slot():
     assert scheduler.running == 1
 
 
-@pytest.mark.parametrize("event", [WorkerJoined("w", 0), WorkerJoined("v", 1), TaskAdded("1"), AttemptEnded("2", LOST, 0.0)])
+@pytest.mark.parametrize(
+    "event", [WorkerJoined("w", 0), WorkerJoined("v", 1), TaskAdded("1"), AttemptEnded("2", LOST, 0.0)]
+)
 def test_contradictions_are_refused(event):
     scheduler = Scheduler(Policy(max_concurrent=1))
     scheduler.handle(WorkerJoined("v", 1), *tasks("1", "2"))

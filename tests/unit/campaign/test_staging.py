@@ -70,7 +70,10 @@ def stager(worker, journal):
 def test_content_travels_once_and_private_copies_do_not_touch_the_store(worker, stager: Stager, tmp_path: Path):
     source = tmp_path / "terrain.hdf"
     source.write_bytes(b"t" * 1000)
-    shared, own = StagedFile(PurePosixPath("terrain.hdf"), source, Access.READ_ONLY), StagedFile(PurePosixPath("a.g01"), source)
+    shared, own = (
+        StagedFile(PurePosixPath("terrain.hdf"), source, Access.READ_ONLY),
+        StagedFile(PurePosixPath("a.g01"), source),
+    )
     first, second = worker.attempt_folder("one"), worker.attempt_folder("two")
     assert stager.stage([shared, own], first, PurePosixPath("p")) == 1000
     assert stager.stage([shared, own], second, PurePosixPath("p")) == 0
@@ -154,7 +157,9 @@ def test_publishing_is_all_or_nothing_when_a_file_cannot_be_brought(tmp_path: Pa
     (tmp_path / "ws").mkdir(), (tmp_path / "project").mkdir()
     (tmp_path / "ws" / "a.bco01").write_bytes(b"log")
     with pytest.raises(OperatorError, match="cannot be written"):
-        publish({tmp_path / "ws" / "a.bco01": "a.bco01", tmp_path / "ws" / "gone": "a.p01.hdf"}, tmp_path / "project", "a1")
+        publish(
+            {tmp_path / "ws" / "a.bco01": "a.bco01", tmp_path / "ws" / "gone": "a.p01.hdf"}, tmp_path / "project", "a1"
+        )
     assert list((tmp_path / "project").iterdir()) == []
 
 

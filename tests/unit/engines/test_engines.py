@@ -27,7 +27,9 @@ RECORDED = Path(__file__).parent / "recorded"
 EXE = PureWindowsPath(r"C:\Program Files (x86)\HEC\HEC-RAS\6.6\Ras.exe")
 
 
-def prepared(engine, project: Project, number: str, tmp_path: Path, settings: RunSettings | None = None, name: str | None = None):
+def prepared(
+    engine, project: Project, number: str, tmp_path: Path, settings: RunSettings | None = None, name: str | None = None
+):
     inputs = engine.inputs(project.plan(number))
     return {str(f.place): f for f in engine.prepare(inputs, settings or RunSettings(3), name or project.name, tmp_path)}
 
@@ -111,11 +113,15 @@ def test_unknown_engines_are_refused_with_the_valid_names():
     ],
 )  # fmt: skip
 def test_linux_command_lines_of_each_version(project: Project, version: str, plan: str, expected: list[list[str]]):
-    commands = HecRasLinuxEngine(PurePosixPath("/opt/hecras/x"), version).commands(project.plan(plan), RunSettings(4), "X")
+    commands = HecRasLinuxEngine(PurePosixPath("/opt/hecras/x"), version).commands(
+        project.plan(plan), RunSettings(4), "X"
+    )
     assert [[PurePosixPath(step[0]).name, *step[1:]] for step in commands.steps] == expected
     assert commands.unlimited_stack
     assert commands.environment["OMP_NUM_THREADS"] == "4"
-    assert commands.environment["LD_LIBRARY_PATH"] == "/opt/hecras/x/libs:/opt/hecras/x/libs/mkl:/opt/hecras/x/libs/rhel_8"
+    assert (
+        commands.environment["LD_LIBRARY_PATH"] == "/opt/hecras/x/libs:/opt/hecras/x/libs/mkl:/opt/hecras/x/libs/rhel_8"
+    )
 
 
 def test_linux_needs_what_windows_prepared(project: Project, tmp_path: Path):
@@ -150,7 +156,11 @@ def test_names_that_cmd_cannot_say_are_staged_under_a_safe_one(project: Project)
 
 
 def scripts() -> dict[str, bytes]:
-    commands = Commands((("/opt/x y/RasUnsteady", "it's & $(here).tmp.hdf", "x01"), ("mv", "a", "b")), {"OMP_NUM_THREADS": "4"}, unlimited_stack=True)
+    commands = Commands(
+        (("/opt/x y/RasUnsteady", "it's & $(here).tmp.hdf", "x01"), ("mv", "a", "b")),
+        {"OMP_NUM_THREADS": "4"},
+        unlimited_stack=True,
+    )
     windows = Commands(((str(EXE), "-c", "50% (a&b) ^ !.prj", "p01"),), {"KMP_AFFINITY": "disabled"})
     return {
         "run.sh": render_script(System.POSIX, commands, attempt_folder=PurePosixPath("/w o/w/a1"), folder=PurePosixPath("p/d"), priority="low"),
@@ -166,10 +176,18 @@ def test_run_scripts_are_as_recorded(name: str):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sh")
 class TestShellScript:
-    def run(self, folder: Path, *steps: tuple[str, ...], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, folder: Path, *steps: tuple[str, ...], environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
         attempt = folder / "a $(touch pwned) 'x"
         (attempt / "p").mkdir(parents=True, exist_ok=True)
-        script = render_script(System.POSIX, Commands(steps, environment or {}), attempt_folder=attempt, folder=PurePosixPath("p"), priority="normal")
+        script = render_script(
+            System.POSIX,
+            Commands(steps, environment or {}),
+            attempt_folder=attempt,
+            folder=PurePosixPath("p"),
+            priority="normal",
+        )
         (attempt / "run.sh").write_bytes(script)
         self.attempt = attempt
         return subprocess.run(["/bin/sh", attempt / "run.sh"], cwd=folder, capture_output=True, check=False)
@@ -228,11 +246,23 @@ def test_a_result_beside_a_temporary_one_is_not_complete(project: Project, tmp_p
     engine = StandinEngine(System.POSIX)
     shutil.copytree(project.folder, tmp_path / "ws")
     env = {**os.environ, "RAS_STANDIN_FAULT": "", "OMP_NUM_THREADS": "1"}
-    subprocess.run([*engine.command, "compute", "Bear Creek.prj", "Bear Creek.p07"], cwd=tmp_path / "ws", check=True, env=env, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*engine.command, "compute", "Bear Creek.prj", "Bear Creek.p07"],
+        cwd=tmp_path / "ws",
+        check=True,
+        env=env,
+        stdout=subprocess.DEVNULL,
+    )
     run = EngineRun(project.name, 0, 0.0)
     assert engine.outcome(tmp_path / "ws", project.plan("7"), run).outcome is Outcome.COMPLETED
-    assert engine.outcome(tmp_path / "ws", project.plan("7"), EngineRun(project.name, 5, 0.0)).outcome is Outcome.ENGINE_ERROR
-    assert engine.outcome(tmp_path / "ws", project.plan("7"), EngineRun(project.name, 0, 4e9)).outcome is Outcome.ENGINE_ERROR
+    assert (
+        engine.outcome(tmp_path / "ws", project.plan("7"), EngineRun(project.name, 5, 0.0)).outcome
+        is Outcome.ENGINE_ERROR
+    )
+    assert (
+        engine.outcome(tmp_path / "ws", project.plan("7"), EngineRun(project.name, 0, 4e9)).outcome
+        is Outcome.ENGINE_ERROR
+    )
     (tmp_path / "ws" / "Bear Creek.p07.tmp.hdf").touch()
     assert engine.outcome(tmp_path / "ws", project.plan("7"), run).outcome is Outcome.INCOMPLETE
 

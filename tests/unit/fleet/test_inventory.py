@@ -46,7 +46,13 @@ all:
         b:
 """)  # fmt: skip
     a, b = read_inventory(path)
-    assert a.parameters == {"cores_total": 4, "cores_per_plan": 1, "engine": "standin", "queue_priority": 3, "worker_id": "a"}
+    assert a.parameters == {
+        "cores_total": 4,
+        "cores_per_plan": 1,
+        "engine": "standin",
+        "queue_priority": 3,
+        "worker_id": "a",
+    }
     assert b.parameters["cores_total"] == 2
 
 

@@ -38,7 +38,20 @@ def test_the_files_of_a_real_plan(muncie: Path) -> None:
 def test_prepared_files_are_taken_and_results_are_not(tmp_path: Path) -> None:
     prj = project(tmp_path)
     wanted = ["c01", "x01", "b01", "g01.hdf", "u01.hdf"]
-    for ending in [*wanted, "p01.hdf", "p01.tmp.hdf", "p02", "p02.hdf", "r01", "O01", "g02", "u02", "g01.bak", "s01", "dss"]:
+    for ending in [
+        *wanted,
+        "p01.hdf",
+        "p01.tmp.hdf",
+        "p02",
+        "p02.hdf",
+        "r01",
+        "O01",
+        "g02",
+        "u02",
+        "g01.bak",
+        "s01",
+        "dss",
+    ]:
         write(tmp_path / f"Model.{ending}", "")
     hdf(tmp_path / "Model.g01.hdf", {})
     assert set(by_place(closure(prj))) == {f"Model.{ending}" for ending in [*wanted, "prj", "p01", "g01", "u01"]}

@@ -15,11 +15,11 @@ step() {
   [ "$rc" -eq 0 ] || finish "$rc"
 }
 (
-  trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+  trap 'kill -9 $! 2>/dev/null; exit 0' TERM
   while kill -0 $$ 2>/dev/null; do
     : > heartbeat
-    sleep 10 & nap=$!
-    wait "$nap"
+    sleep 10 &
+    wait $!
   done
 ) &
 beat=$!
