@@ -38,10 +38,21 @@ class Chromium:
     def open(self, page: Path, anchor: str = "") -> tuple[str, list[str]]:
         """Open a page, let it work for ten seconds of its own time, and return its DOM and its console lines."""
         run = subprocess.run(
-            [self.program, *_QUIET, f"--user-data-dir={self.profile}", "--window-size=1200,1600",
-             "--virtual-time-budget=10000", "--dump-dom", page.as_uri() + anchor],
-            capture_output=True, encoding="utf-8", errors="replace", timeout=120, check=True,
-        )  # fmt: skip
+            [
+                self.program,
+                *_QUIET,
+                f"--user-data-dir={self.profile}",
+                "--window-size=1200,1600",
+                "--virtual-time-budget=10000",
+                "--dump-dom",
+                page.as_uri() + anchor,
+            ],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=120,
+            check=True,
+        )
         return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]
 
 

@@ -173,7 +173,11 @@ def test_dry_run_shows_and_writes_nothing(runner: Runner, project: Project):
     before = snapshot(project.folder), runner.workspaces()
     rows = runner.json("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3,4", "--dry-run")
     assert [(r["plan_number"], r["skipped"], r["worker_id"], r["slot"]) for r in rows] == [
-        ("01", True, None, None), ("02", False, "here", 0), ("03", False, "here", 1), ("04", False, None, None)]  # fmt: skip
+        ("01", True, None, None),
+        ("02", False, "here", 0),
+        ("03", False, "here", 1),
+        ("04", False, None, None),
+    ]
     assert all(r["files"] >= 4 and r["bytes"] > r["bytes_to_send"] > 0 for r in rows[1:])
     assert (snapshot(project.folder), runner.workspaces()) == before
     assert len(runner.json("status", "--all")) == 1

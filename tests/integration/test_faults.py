@@ -76,8 +76,13 @@ def compute(project: Project, tmp_path: Path, monkeypatch):
         transport = Faulty(tmp_path / "worker", **faults)
         said: list[str] = []
         results = compute_parallel_remote(
-            plans, [replace(worker, transport=transport)], ras_object=init_ras_project(project.folder), num_cores=1,
-            state_dir=tmp_path / "state", say=said.append)  # fmt: skip
+            plans,
+            [replace(worker, transport=transport)],
+            ras_object=init_ras_project(project.folder),
+            num_cores=1,
+            state_dir=tmp_path / "state",
+            say=said.append,
+        )
         return results, transport, said
 
     return run

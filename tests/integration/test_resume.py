@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_plan_that_has_gone_ends_with_its_reason_and_the_others_go_on(runner: 
 @pytest.mark.chaos
 @pytest.mark.slow
 def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner: Runner, tmp_path: Path):
-    """SIGKILL at random moments, at least 20 times, until it is done: every plan completed exactly once, results whole."""
+    """SIGKILL at random moments, at least 20 times: every plan completes exactly once, results are whole."""
     project = Project.open(write_example_project(tmp_path / "project", plans=30))
     rng = random.Random(20260801)
     runner.environment["RAS_STANDIN_PACE"] = "0.004"
@@ -122,11 +123,7 @@ def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner
     while True:
         if kills < KILLS:
             # a random moment: during start-up, staging, running, publishing
-            events = rng.randrange(1, 9)
-            target = _events(runner) + events
-            wait_until(
-                lambda target=target: controller.poll() is not None or _events(runner) >= target, "things happen"
-            )
+            _wait_for_events(runner, controller, rng.randrange(1, 9))
         code = controller.wait() if kills >= KILLS else controller.poll()
         if code is not None and code >= 0:
             assert code == 0, (runner.folder / "started.log").read_text()
@@ -155,6 +152,11 @@ def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner
     )
     journal.close()
     assert {row["n"] for row in completed} == {1}
+
+
+def _wait_for_events(runner: Runner, controller: subprocess.Popen[bytes], count: int) -> None:
+    target = _events(runner) + count
+    wait_until(lambda: controller.poll() is not None or _events(runner) >= target, "things happen")
 
 
 def _events(runner: Runner) -> int:

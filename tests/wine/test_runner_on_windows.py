@@ -47,7 +47,8 @@ class Runner:
             "for p in psutil.process_iter():\n"
             "    try:\n        line = ' '.join(p.cmdline())\n"
             "    except psutil.Error:\n        continue\n"
-            "    if p.pid != os.getpid() and ('ras_standin' in line or 'run.cmd' in line):\n        found.append(line)\n"
+            "    if p.pid != os.getpid() and ('ras_standin' in line or 'run.cmd' in line):\n"
+            "        found.append(line)\n"
             "print(json.dumps(found))"
         )
         return json.loads(self.windows.python("-c", script).stdout)

@@ -17,8 +17,18 @@ from ras_runner.campaign.journal import SCHEMA_VERSION, Journal
 from ras_runner.errors import InputError, OperatorError
 
 HEAD = {"project": "/x/a.prj", "title": "T", "workers": "[]", "settings": "{}"}
-RECEIPT = {"project": "/x/a.prj", "plan": "01", "engine": "e", "inputs": "i", "result": "a.p01.hdf", "digest": "d",
-           "outcome": "completed", "warnings": "[]", "seconds": 1.0, "worker": "w"}  # fmt: skip
+RECEIPT = {
+    "project": "/x/a.prj",
+    "plan": "01",
+    "engine": "e",
+    "inputs": "i",
+    "result": "a.p01.hdf",
+    "digest": "d",
+    "outcome": "completed",
+    "warnings": "[]",
+    "seconds": 1.0,
+    "worker": "w",
+}
 
 
 def tables(journal: Journal) -> dict[str, list[tuple]]:
@@ -40,11 +50,14 @@ def test_derived_tables_can_be_made_again_from_the_events(journal: Journal):
     journal.record("c", "attempt-created", attempt="a1", plan="01", number=1, worker="w", slot=0, folder="/w/a1")
     journal.record("c", "attempt-launching", attempt="a1", staged=5, tree="p", inputs="i")
     journal.record("c", "attempt-launched", attempt="a1", native_id="1:2")
-    journal.record_all("c", [
-        ("result-published", {**RECEIPT, "attempt": "a1"}),
-        ("attempt-ended", {"attempt": "a1", "outcome": "completed", "message": "", "blame": "nobody"}),
-        task_ended("01", "completed", "", worker="w", result="a.p01.hdf", seconds=1.0),
-    ])  # fmt: skip
+    journal.record_all(
+        "c",
+        [
+            ("result-published", {**RECEIPT, "attempt": "a1"}),
+            ("attempt-ended", {"attempt": "a1", "outcome": "completed", "message": "", "blame": "nobody"}),
+            task_ended("01", "completed", "", worker="w", result="a.p01.hdf", seconds=1.0),
+        ],
+    )
     journal.record("c", "attempt-cleaned", attempt="a1")
     journal.record("c", "cancel-requested", plan="02")
     before = tables(journal)
@@ -82,7 +95,10 @@ journal.record("c", "campaign-finished")
 
 
 def test_several_processes_may_make_the_journal_at_once(tmp_path: Path):
-    code = "import sys; from pathlib import Path; from ras_runner.campaign.journal import Journal; Journal(Path(sys.argv[1])).put_digest('p', 's', 'd')"
+    code = (
+        "import sys; from pathlib import Path; from ras_runner.campaign.journal import Journal\n"
+        "Journal(Path(sys.argv[1])).put_digest('p', 's', 'd')"
+    )
     for number in range(3):
         command = [sys.executable, "-c", code, str(tmp_path / str(number))]
         together = [subprocess.Popen(command) for _ in range(5)]

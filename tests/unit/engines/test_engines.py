@@ -104,14 +104,56 @@ def test_unknown_engines_are_refused_with_the_valid_names():
 @pytest.mark.parametrize(
     ("version", "plan", "expected"),
     [
-        ("6.6", "01", [["RasGeomPreprocess", "X.p01.tmp.hdf", "x01"], ["RasUnsteady", "X.p01.tmp.hdf", "x01"], ["mv", "X.p01.tmp.hdf", "X.p01.hdf"]]),
-        ("6.3.1", "01", [["RasGeomPreprocess", "X.p01.tmp.hdf", "x01"], ["RasUnsteady", "X.p01.tmp.hdf", "x01"], ["mv", "X.p01.tmp.hdf", "X.p01.hdf"]]),
-        ("660", "01", [["RasGeomPreprocess", "X.p01.tmp.hdf", "x01"], ["RasUnsteady", "X.p01.tmp.hdf", "x01"], ["mv", "X.p01.tmp.hdf", "X.p01.hdf"]]),
-        ("6.1", "01", [["RasGeomPreprocess", "X.x01"], ["cp", "X.c01.tmp", "X.c01"], ["RasUnsteady", "X.c01", "b01"], ["mv", "X.p01.tmp.hdf", "X.p01.hdf"]]),
-        ("5.0.7", "01", [["RasGeomPreprocess", "X.x01"], ["cp", "X.c01.tmp", "X.c01"], ["RasUnsteady", "X.c01", "b01"], ["mv", "X.p01.tmp.hdf", "X.p01.hdf"]]),
+        (
+            "6.6",
+            "01",
+            [
+                ["RasGeomPreprocess", "X.p01.tmp.hdf", "x01"],
+                ["RasUnsteady", "X.p01.tmp.hdf", "x01"],
+                ["mv", "X.p01.tmp.hdf", "X.p01.hdf"],
+            ],
+        ),
+        (
+            "6.3.1",
+            "01",
+            [
+                ["RasGeomPreprocess", "X.p01.tmp.hdf", "x01"],
+                ["RasUnsteady", "X.p01.tmp.hdf", "x01"],
+                ["mv", "X.p01.tmp.hdf", "X.p01.hdf"],
+            ],
+        ),
+        (
+            "660",
+            "01",
+            [
+                ["RasGeomPreprocess", "X.p01.tmp.hdf", "x01"],
+                ["RasUnsteady", "X.p01.tmp.hdf", "x01"],
+                ["mv", "X.p01.tmp.hdf", "X.p01.hdf"],
+            ],
+        ),
+        (
+            "6.1",
+            "01",
+            [
+                ["RasGeomPreprocess", "X.x01"],
+                ["cp", "X.c01.tmp", "X.c01"],
+                ["RasUnsteady", "X.c01", "b01"],
+                ["mv", "X.p01.tmp.hdf", "X.p01.hdf"],
+            ],
+        ),
+        (
+            "5.0.7",
+            "01",
+            [
+                ["RasGeomPreprocess", "X.x01"],
+                ["cp", "X.c01.tmp", "X.c01"],
+                ["RasUnsteady", "X.c01", "b01"],
+                ["mv", "X.p01.tmp.hdf", "X.p01.hdf"],
+            ],
+        ),
         ("6.6", "07", [["RasSteady", "X.r07"], ["mv", "X.p07.tmp.hdf", "X.p07.hdf"]]),
     ],
-)  # fmt: skip
+)
 def test_linux_command_lines_of_each_version(project: Project, version: str, plan: str, expected: list[list[str]]):
     commands = HecRasLinuxEngine(PurePosixPath("/opt/hecras/x"), version).commands(
         project.plan(plan), RunSettings(4), "X"
@@ -163,9 +205,21 @@ def scripts() -> dict[str, bytes]:
     )
     windows = Commands(((str(EXE), "-c", "50% (a&b) ^ !.prj", "p01"),), {"KMP_AFFINITY": "disabled"})
     return {
-        "run.sh": render_script(System.POSIX, commands, attempt_folder=PurePosixPath("/w o/w/a1"), folder=PurePosixPath("p/d"), priority="low"),
-        "run.cmd": render_script(System.WINDOWS, windows, attempt_folder=PureWindowsPath(r"C:\R\w\a1"), folder=PureWindowsPath("p"), priority="low"),
-    }  # fmt: skip
+        "run.sh": render_script(
+            System.POSIX,
+            commands,
+            attempt_folder=PurePosixPath("/w o/w/a1"),
+            folder=PurePosixPath("p/d"),
+            priority="low",
+        ),
+        "run.cmd": render_script(
+            System.WINDOWS,
+            windows,
+            attempt_folder=PureWindowsPath(r"C:\R\w\a1"),
+            folder=PureWindowsPath("p"),
+            priority="low",
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", ["run.sh", "run.cmd"])

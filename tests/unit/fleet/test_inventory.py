@@ -35,7 +35,9 @@ def test_without_an_inventory_the_standin_is_never_taken(tmp_path: Path, monkeyp
 
 
 def test_variables_of_a_host_win_over_its_group_and_of_a_group_over_all(tmp_path: Path):
-    path = written(tmp_path, """
+    path = written(
+        tmp_path,
+        """
 all:
   vars: {ras_cores_total: 1, ras_cores_per_plan: 1, ras_engine: standin, ansible_user: x}
   children:
@@ -44,7 +46,8 @@ all:
       hosts:
         a: {ras_cores_total: 4}
         b:
-""")  # fmt: skip
+""",
+    )
     a, b = read_inventory(path)
     assert a.parameters == {
         "cores_total": 4,
@@ -79,7 +82,7 @@ def test_a_host_without_a_worker_type_is_left_out_with_the_reason(tmp_path: Path
         ("local: {hosts: {a: {ras_engine: standin, ras_worker_id: 'a b'}}}", "worker_id"),
         ("x: {hosts: {a: {ras_worker_type: telepathy}}}", "unknown worker type 'telepathy'.*local"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str):
     with pytest.raises(InputError, match=f"(?s){message}"):
         make_pool(written(tmp_path, text))
