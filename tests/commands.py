@@ -75,6 +75,18 @@ class Runner:
         with (self.folder / "started.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=env, cwd=self.folder)
 
+    def start_running(self, count: int, project: Path, *args: object) -> subprocess.Popen[bytes]:
+        """Start ``ras-runner execute`` with this inventory, and go on when ``count`` plans run."""
+        process = self.start("execute", project, "-i", self.inventory, *args)
+        wait_until(lambda: [t["state"] for t in self.tasks().values()].count("running") >= count, f"{count} plans run")
+        return process
+
+    def leave_running(self, count: int, project: Path, *args: object) -> None:
+        """The same, and then kill the controller: its plans go on without it."""
+        process = self.start_running(count, project, *args)
+        process.kill()
+        process.wait()
+
     def execute(self, project: Path, *args: object, code: int | None = 0) -> list[dict[str, Any]]:
         """``ras-runner execute --json`` with this inventory: the list of results."""
         done = self.run("execute", project, "-i", self.inventory, "--json", *args, code=code)

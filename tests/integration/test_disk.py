@@ -83,10 +83,8 @@ def test_unpublished_results_survive_a_kill_and_a_cancel(runner: Runner, project
     filler = small / "filler"
     with filler.open("wb") as out:
         out.write(b"x" * (shutil.disk_usage(small).free - 20_000))
-    controller = runner.start(
-        "execute", small / "p", "-i", runner.inventory, "--plans", "1,2,3", "--max-concurrent", "1"
-    )
-    wait_until(lambda: runner.tasks().get("03", {}).get("state") == "running", "plan 03 runs")
+    controller = runner.start_running(1, small / "p", "--plans", "1,2,3", "--max-concurrent", "1")
+    wait_until(lambda: runner.tasks()["03"]["state"] == "running", "plan 03 runs")
     controller.kill()
     controller.wait()
     runner.run("cancel")

@@ -145,8 +145,7 @@ def test_a_plan_that_takes_too_long_is_stopped_with_its_whole_tree(runner: Runne
 
 def test_cancel_stops_what_runs_and_leaves_nothing(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3")
-    wait_until(lambda: len(runner.engines()) >= 2, "two engines run")
+    controller = runner.start_running(2, project.folder, "--plans", "1,2,3")
     runner.run("cancel", "--plan", "2")
     wait_until(lambda: runner.tasks()["02"]["state"] == "cancelled", "plan 02 is cancelled")
     runner.run("cancel")
@@ -158,10 +157,7 @@ def test_cancel_stops_what_runs_and_leaves_nothing(runner: Runner, project: Proj
 
 def test_cancel_without_a_controller_stops_what_it_left(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3")
-    wait_until(lambda: len(runner.engines()) >= 2, "two engines run")
-    controller.kill()
-    controller.wait()
+    runner.leave_running(2, project.folder, "--plans", "1,2,3")
     assert len(runner.engines()) >= 2
     runner.run("cancel")
     assert runner.engines() == []
@@ -231,8 +227,7 @@ def test_a_staged_file_is_not_published_over_the_users(runner: Runner, project: 
         flow.read_bytes() + f"Observed DSS Loc=a\r\nObserved DSS Filename={restart.name}\r\n".encode("latin-1")
     )
     runner.environment["RAS_STANDIN_PACE"] = "0.01"
-    process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1")
-    wait_until(runner.engines, "an engine runs")
+    process = runner.start_running(1, project.folder, "--plans", "1")
     restart.write_bytes(b"saved by the user meanwhile")
     assert process.wait(60) == 0
     assert restart.read_bytes() == b"saved by the user meanwhile"

@@ -183,10 +183,7 @@ def test_cancel_before_a_detached_controller_is_up(runner: Runner, project: Proj
 
 def test_a_single_plan_cannot_be_cancelled_without_a_controller(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
-    process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1")
-    wait_until(runner.engines, "an engine runs")
-    process.kill()
-    process.wait()
+    runner.leave_running(1, project.folder, "--plans", "1")
     assert "cannot be cancelled" in runner.run("cancel", "--plan", "1", code=2).stderr
     runner.run("cancel")
     assert runner.engines() == []
@@ -194,10 +191,7 @@ def test_a_single_plan_cannot_be_cancelled_without_a_controller(runner: Runner, 
 
 def test_cancel_works_when_the_project_has_gone(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
-    process = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2")
-    wait_until(lambda: sum(t["state"] == "running" for t in runner.tasks().values()) == 2, "two plans run")
-    process.kill()
-    process.wait()
+    runner.leave_running(2, project.folder, "--plans", "1,2")
     shutil.move(project.folder, runner.folder / "elsewhere")
     assert "elsewhere" not in runner.run("resume", code=2).stderr
     runner.run("cancel")

@@ -27,10 +27,7 @@ def attempts(runner: Runner) -> list[dict]:
 
 def test_a_running_plan_is_attached_to_and_not_run_twice(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_PACE"] = "0.02"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3")
-    wait_until(lambda: sum(t["state"] == "running" for t in runner.tasks().values()) == 2, "two plans run")
-    controller.kill()
-    controller.wait()
+    runner.leave_running(2, project.folder, "--plans", "1,2,3")
     done = runner.run("resume")
     assert "attached" in done.stderr
     rows = attempts(runner)
@@ -41,10 +38,7 @@ def test_a_running_plan_is_attached_to_and_not_run_twice(runner: Runner, project
 
 def test_plans_that_ended_while_there_was_no_controller_are_collected(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_PACE"] = "0.01"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2")
-    wait_until(lambda: len(runner.engines()) >= 2, "two engines run")
-    controller.kill()
-    controller.wait()
+    runner.leave_running(2, project.folder, "--plans", "1,2")
     wait_until(lambda: not runner.engines(), "the engines end by themselves")
     assert project.file("p01.hdf") is None
     runner.run("resume")
@@ -54,8 +48,7 @@ def test_plans_that_ended_while_there_was_no_controller_are_collected(runner: Ru
 
 def test_interrupt_leaves_the_campaign_resumable_and_says_how(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_PACE"] = "0.02"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3")
-    wait_until(lambda: sum(t["state"] == "running" for t in runner.tasks().values()) == 2, "two plans run")
+    controller = runner.start_running(2, project.folder, "--plans", "1,2,3")
     controller.send_signal(signal.SIGINT)
     assert controller.wait(timeout=30) == 130
     assert "ras-runner resume" in (runner.folder / "started.log").read_text()
@@ -66,8 +59,7 @@ def test_interrupt_leaves_the_campaign_resumable_and_says_how(runner: Runner, pr
 
 def test_a_campaign_that_is_being_run_is_not_run_by_another(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1")
-    wait_until(runner.engines, "an engine runs")
+    controller = runner.start_running(1, project.folder, "--plans", "1")
     refused = runner.run("resume", code=2)
     assert "is being run by another ras-runner" in refused.stderr
     runner.run("cancel")
@@ -77,10 +69,7 @@ def test_a_campaign_that_is_being_run_is_not_run_by_another(runner: Runner, proj
 def test_a_lost_run_script_is_reported_and_its_plan_runs_again(runner: Runner, project: Project):
     """Everything of an attempt is killed from outside while no controller looks: a reboot."""
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
-    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2")
-    wait_until(lambda: sum(t["state"] == "running" for t in runner.tasks().values()) == 2, "two plans run")
-    controller.kill()
-    controller.wait()
+    runner.leave_running(2, project.folder, "--plans", "1,2")
     for row in attempts(runner):
         from ras_runner import oscalls
 
@@ -94,12 +83,7 @@ def test_a_lost_run_script_is_reported_and_its_plan_runs_again(runner: Runner, p
 
 def test_a_plan_that_has_gone_ends_with_its_reason_and_the_others_go_on(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "p01=hang"
-    controller = runner.start(
-        "execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3", "--max-concurrent", "1"
-    )
-    wait_until(runner.engines, "an engine runs")
-    controller.kill()
-    controller.wait()
+    runner.leave_running(1, project.folder, "--plans", "1,2,3", "--max-concurrent", "1")
     project.file("p02").unlink()
     project.file("p01").unlink()  # its engine still runs
     del runner.environment["RAS_STANDIN_FAULT"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, Verified, new_attempt
-from ras_runner.campaign.events import task_ended
+from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.journal import JournalError
 from ras_runner.campaign.scheduler import (
     AttemptEnded,
@@ -208,12 +208,8 @@ class Controller:
             case Finish(plan, outcome, reason):
                 records.append(self._task_end(plan, outcome, reason))
             case Quarantine(worker, seconds, for_good, reason):
-                records.append(
-                    (
-                        "worker-quarantined",
-                        {"worker": worker, "seconds": seconds, "for_good": for_good, "reason": reason},
-                    )
-                )
+                rest = {"worker": worker, "seconds": seconds, "for_good": for_good, "reason": reason}
+                records.append(("worker-quarantined", rest))
 
     def _task_end(self, plan: str, outcome: Outcome, reason: str) -> tuple[str, dict[str, Any]]:
         attempt = self.attempts.get(plan)
@@ -272,7 +268,7 @@ class Controller:
 
     def _begin(self, attempt: Attempt) -> None:
         """Stage and launch; first end what may still run on a worker that had been out of reach."""
-        lost = self._given_up.pop(attempt.worker.worker_id, [])
+        lost = self._given_up.setdefault(attempt.worker.worker_id, [])
         self._staging.submit(self._work.begin, attempt, self._stagers[attempt.worker.worker_id], lost)
 
     def _judge(self, attempt: Attempt, status: Status, progress: list[tuple[float, str]]) -> None:
@@ -322,8 +318,7 @@ class Controller:
             if end.outcome.success and end.verified is not None:
                 details["result"] = list(end.verified.files.values())[-1]
                 records.append(("result-published", self._receipt(end, end.verified, details)))
-            ended = {"attempt": attempt.id, "outcome": end.outcome.value, "message": reason, "blame": end.blame.value}
-            records.append(("attempt-ended", ended))
+            records.append(attempt_ended(attempt.id, end.outcome, reason, end.blame))
             if not keep and not self.settings.keep_workspaces:
                 self._over.append(attempt)
         self._ends[attempt.id] = details

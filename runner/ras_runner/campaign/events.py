@@ -64,3 +64,8 @@ def task_ended(plan: str, outcome: Outcome | str, message: str, **details: Any) 
     """
     data = {"skipped": 0, "worker": "", "engine": "", "result": None, "seconds": None, "warnings": "[]", **details}
     return "task-ended", {"plan": plan, "outcome": str(outcome), "message": message, **data}
+
+
+def attempt_ended(attempt: str, outcome: Outcome, message: str, blame: str = "nobody") -> tuple[str, dict[str, Any]]:
+    """The event that ends an attempt: how, why, and whose fault it was."""
+    return "attempt-ended", {"attempt": attempt, "outcome": str(outcome), "message": message, "blame": str(blame)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ras_runner.campaign.attempt import Attempt, new_attempt
 from ras_runner.campaign.campaigns import CampaignSettings
 from ras_runner.campaign.controller import Controller
-from ras_runner.campaign.events import task_ended
+from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.publish import remove_leftovers
 from ras_runner.campaign.scheduler import NO_SLOT, Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
 from ras_runner.engines.base import RunSettings
@@ -24,7 +24,7 @@ from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from sqlite3 import Row
 
     from ras_runner.campaign.journal import Journal
@@ -100,17 +100,7 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
                     events.append(("attempt-unpublished", unread))
                     continue
                 worker.transport.stop(probe)
-            events.append(
-                (
-                    "attempt-ended",
-                    {
-                        "attempt": row["id"],
-                        "outcome": Outcome.CANCELLED.value,
-                        "message": "cancelled",
-                        "blame": "nobody",
-                    },
-                )
-            )
+            events.append(attempt_ended(row["id"], Outcome.CANCELLED, "cancelled"))
         open_tasks = journal.rows("SELECT plan FROM tasks WHERE campaign = ? AND outcome IS NULL", campaign)
         events += [task_ended(row["plan"], Outcome.CANCELLED, "cancelled") for row in open_tasks]
         journal.record_all(campaign, [*events, ("campaign-finished", {})])
@@ -165,7 +155,7 @@ class _Run:
             "SELECT * FROM tasks WHERE campaign = ? AND outcome IS NULL ORDER BY seq", self.campaign
         )
         tasks = [row for row in tasks if self._opened(row["plan"])]
-        attached = self._settle_attempts(self.plans)
+        attached = self._settle_attempts()
         policy = Policy(
             retries=self.settings.retries,
             max_concurrent=self.settings.max_concurrent,
@@ -224,7 +214,7 @@ class _Run:
         )
         self.journal.record_all(self.campaign, [("task-reopened", {"plan": row["plan"]}) for row in waiting])
 
-    def _settle_attempts(self, open_plans: Iterable[str]) -> list[Attempt]:
+    def _settle_attempts(self) -> list[Attempt]:
         """Attach to what an earlier controller launched; discard what it never launched; clean what it left."""
         rows = self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state != 'ended' ORDER BY created", self.campaign
@@ -281,23 +271,18 @@ class _Run:
         """End an attempt that is not to go on: never launched, or its plan has gone from the project."""
         if worker is not None and row["state"] != "staging":
             worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
-        ended = {
-            "attempt": row["id"],
-            "outcome": Outcome.INFRASTRUCTURE_LOST.value,
-            "blame": "nobody",
-            "message": "given up by a later controller: never launched, or its plan is gone",
-        }
-        self.journal.record(self.campaign, "attempt-ended", **ended)
+        reason = "given up by a later controller: never launched, or its plan is gone"
+        self.journal.record_all(self.campaign, [attempt_ended(row["id"], Outcome.INFRASTRUCTURE_LOST, reason)])
         if worker is not None:
             self._clean(row)
 
     def _clean(self, row: Row) -> None:
         worker = self.workers.get(row["worker"])
         if worker is not None:
+            shutil.rmtree(self.journal.state_dir / "scratch" / row["id"], ignore_errors=True)
             with contextlib.suppress(TransientError):
                 worker.transport.remove(worker.attempt_folder(row["id"]))
-            shutil.rmtree(self.journal.state_dir / "scratch" / row["id"], ignore_errors=True)
-            self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
+                self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
 
     def _affinity(self, row: Row) -> str:
         return self.plans[row["plan"]].geometry

@@ -16,7 +16,7 @@ from ras_runner.outcomes import Outcome
 from ras_runner.retrying import retrying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from ras_runner.campaign.staging import Stager
@@ -81,18 +81,20 @@ class Work:
         """Where the streams of an attempt are kept."""
         return self.journal.state_dir / "logs" / self.campaign / f"{attempt}.log"
 
-    def begin(self, attempt: Attempt, stager: Stager, lost: Sequence[Attempt] = ()) -> None:
-        """Stage and launch; first end the ``lost`` attempts that may still run on this worker."""
+    def begin(self, attempt: Attempt, stager: Stager, lost: list[Attempt]) -> None:
+        """Stage and launch; first end the ``lost`` attempts that may still run on this worker, and empty the list."""
         self._guarded(attempt, lambda: self._begin(attempt, stager, lost))
 
     def finish(self, attempt: Attempt, exit_code: int | None) -> None:
         """Verify and publish an attempt whose processes have ended."""
         self._guarded(attempt, lambda: self._finish(attempt, exit_code))
 
-    def _begin(self, attempt: Attempt, stager: Stager, lost: Sequence[Attempt]) -> Report:
-        for other in lost:
+    def _begin(self, attempt: Attempt, stager: Stager, lost: list[Attempt]) -> Report:
+        for other in tuple(lost):
             if not other.worker.transport.claim(other.folder):
                 other.worker.transport.stop(other.probe())
+            with contextlib.suppress(ValueError):  # another thread was faster
+                lost.remove(other)
         if begin(attempt, stager, self.journal, self.campaign, self.journal.state_dir / "scratch"):
             return Launched(attempt)
         return Ended(attempt, Outcome.CANCELLED, attempt.stopping)
