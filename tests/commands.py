@@ -38,11 +38,14 @@ class Runner:
         folder: the test's folder.
         slots: of the local worker in its inventory.
         environment: added to the programs' own.
+        group, variables: of its only host in the inventory; a local worker when left out.
     """
 
     folder: Path
     slots: int = 2
     environment: dict[str, str] = field(default_factory=dict)
+    group: str = "local"
+    variables: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.state, self.worker_folder = self.folder / "state", self.folder / "worker"
@@ -52,8 +55,9 @@ class Runner:
             "ras_cores_total": self.slots,
             "ras_cores_per_plan": 1,
             "ras_worker_folder": str(self.worker_folder),
+            **self.variables,
         }
-        self.inventory.write_text(json.dumps({"local": {"hosts": {"here": host}}}), encoding="utf-8")
+        self.inventory.write_text(json.dumps({self.group: {"hosts": {"here": host}}}), encoding="utf-8")
 
     def _command(self, *args: object) -> tuple[list[str], dict[str, str]]:
         env = {**os.environ, "RAS_RUNNER_STATE_DIR": str(self.state), "PYTHONIOENCODING": "utf-8", **self.environment}

@@ -141,6 +141,7 @@ def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
         "plans": len(view.tasks),
         "over": view.over,
         "completed": view.completed,
+        "bytes_staged": sum(attempt.bytes_staged for task in view.tasks for attempt in task.attempts),
         "eta_seconds": view.eta(),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -69,7 +70,9 @@ class StandinEngine:
         """One command, as ``Ras.exe -c``."""
         step = (*self.command, "compute", f"{staged_name}.prj", f"{staged_name}.p{plan.number}")
         threads = str(settings.cores)
-        return Commands((step,), {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads})
+        # faults and pace are asked for on the controller, wherever the plan runs
+        asked = {name: value for name, value in os.environ.items() if name.startswith("RAS_STANDIN_")}
+        return Commands((step,), {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, **asked})
 
     def progress(self, tails: Sequence[str], plan: Plan) -> float | None:
         """Fraction of the simulated time that is done."""

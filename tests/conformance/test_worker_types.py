@@ -1,0 +1,157 @@
+"""What every worker type must do, through the command line: one suite, one row a type.
+
+A new worker type joins by its line in ``WORKER_TYPES``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from tests.commands import Runner
+
+from ras_runner.hecras.example import write_example_project
+from ras_runner.hecras.project import Project
+from ras_runner.hecras.results import read_result
+
+
+@dataclass(frozen=True)
+class WorkerType:
+    """One row.
+
+    Attributes:
+        group: of the inventory.
+        variables: of its host, for a test's folder; takes pytest's request for the fixtures it needs.
+    """
+
+    group: str
+    variables: Callable[[pytest.FixtureRequest, Path], dict[str, object]]
+
+
+WORKER_TYPES = {
+    "local": WorkerType("local", lambda request, folder: {}),
+}
+
+
+@pytest.fixture(params=sorted(WORKER_TYPES))
+def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
+    """``ras-runner`` with one worker of a type, two slots, and the stand-in engine."""
+    kind = WORKER_TYPES[request.param]
+    made = Runner(tmp_path, group=kind.group, variables=kind.variables(request, tmp_path))
+    yield made
+    made.stop_engines()
+
+
+def outcomes(results: list[dict]) -> dict[str, str]:
+    return {r["plan_number"]: r["outcome"] for r in results}
+
+
+def test_success(worker: Runner, project: Project):
+    results = worker.execute(project.folder, "--plans", "1,2,7")
+    assert outcomes(results) == dict.fromkeys(("01", "02", "07"), "completed")
+    for result in results:
+        assert result["worker_id"] == "here"
+        assert result["execution_time"] > 0
+        assert read_result(Path(result["hdf_path"])).outcome.success
+    assert worker.workspaces() == []
+
+
+def test_each_way_to_fail(worker: Runner, project: Project):
+    worker.environment["RAS_STANDIN_FAULT"] = (
+        "p01=crash:0.3,p02=unstable,p03=truncated,p04=exit:7,p05=oom:0.3,p06=no-finish,p07=failed-to-run"
+    )
+    before = {p.name: p.read_bytes() for p in project.folder.iterdir()}
+    results = worker.execute(project.folder, code=1)
+    assert outcomes(results) == {
+        "01": "engine-error",
+        "02": "unstable",
+        "03": "engine-error",
+        "04": "engine-error",
+        "05": "engine-error",
+        "06": "incomplete",
+        "07": "engine-error",
+    }
+    said = {r["plan_number"]: r["error_message"] for r in results}
+    assert "157" in said["01"]
+    assert "exit code 7" in said["04"]
+    assert "killed" in said["05"]
+    assert all("log: " in message for message in said.values())
+    assert {p.name: p.read_bytes() for p in project.folder.iterdir()} == before
+
+
+def test_time_limit(worker: Runner, project: Project):
+    worker.environment["RAS_STANDIN_FAULT"] = "p01=hang:0.2"
+    results = worker.execute(project.folder, "--plans", "1,2", "--timeout", "0.08", code=1)
+    assert outcomes(results) == {"01": "timed-out", "02": "completed"}
+    assert worker.engines() == []
+
+
+def test_cancel(worker: Runner, project: Project):
+    worker.environment["RAS_STANDIN_FAULT"] = "hang:0.1"
+    controller = worker.start_running(2, project.folder, "--plans", "1,2,3")
+    worker.run("cancel")
+    assert controller.wait(60) == 1
+    assert {t["state"] for t in worker.tasks().values()} == {"cancelled"}
+    assert worker.engines() == []
+
+
+def test_a_controller_that_was_killed_is_followed_by_one_that_attaches(worker: Runner, project: Project):
+    worker.environment["RAS_STANDIN_PACE"] = "0.02"
+    worker.leave_running(2, project.folder, "--plans", "1,2,3")
+    assert "attached" in worker.run("resume").stderr
+    results = worker.json("results")
+    assert [(r["success"], r["attempts"]) for r in results] == [(True, 1)] * 3
+    assert worker.workspaces() == []
+
+
+def test_names_in_sub_folders_and_hostile_paths(worker: Runner, project: Project, tmp_path: Path):
+    """Two inputs of one name in different folders; spaces, quotes and unicode in the project's path and name."""
+    folder = tmp_path / "a 'b' \"c\" $(x) ü" / "Río & (1)"
+    folder.mkdir(parents=True)
+    for path in project.folder.iterdir():
+        shutil.copy(path, folder / path.name.replace(project.name, "Río & (1)"))
+    for place, content in (("rain", b"one"), ("rain/more", b"two"), ("../rain", b"three")):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        (folder / place / "storm.dss").write_bytes(content)
+    flow = folder / "Río & (1).u01"
+    names = ("rain\\storm.dss", "rain\\more\\storm.dss", "..\\rain\\storm.dss")
+    text = "".join(f"Observed DSS Loc=a\r\nObserved DSS Filename={name}\r\n" for name in names)
+    flow.write_bytes(flow.read_bytes() + text.encode("latin-1"))
+    (result,) = worker.execute(folder, "--plans", "1")
+    assert result["success"], result
+    assert Path(result["hdf_path"]).parent == folder
+
+
+def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: Project):
+    terrain = project.folder / "Terrain.hdf"
+    with h5py.File(terrain, "w") as hdf:
+        hdf["data"] = np.random.default_rng(1).random(100_000)
+    (project.folder / f"{project.name}.rasmap").write_text(
+        '<RASMapper><Terrains><Layer Name="T" Type="TerrainLayer" Filename=".\\Terrain.hdf"/></Terrains></RASMapper>'
+    )
+    worker.execute(project.folder, "--plans", "1,2,3")
+    assert worker.json("status")["bytes_staged"] < 1.5 * terrain.stat().st_size
+
+
+@pytest.mark.slow
+def test_large_input_and_result(worker: Runner, tmp_path: Path):
+    """300 MB that the plan reads, and a result that gets large by its output interval."""
+    project = Project.open(write_example_project(tmp_path / "project", plans=1))
+    (project.folder / "Terrain.tif").write_bytes(np.random.default_rng(2).bytes(300_000_000))
+    (project.folder / f"{project.name}.rasmap").write_text(
+        '<RASMapper><Terrains><Layer Name="T" Type="TerrainLayer" Filename=".\\Terrain.tif"/></Terrains></RASMapper>'
+    )
+    (result,) = worker.execute(project.folder, "--plans", "1")
+    assert result["success"], result
+
+
+def test_unchanged_plans_send_nothing(worker: Runner, project: Project):
+    worker.execute(project.folder, "--plans", "1,2")
+    again = worker.execute(project.folder, "--plans", "1,2")
+    assert [(r["success"], r["attempts"]) for r in again] == [(True, 0), (True, 0)]
+    assert worker.json("status")["bytes_staged"] == 0
