@@ -107,7 +107,7 @@ def test_worker_status(worker):
 @pytest.mark.parametrize(
     ("worker_type", "parameters", "message"),
     [
-        ("teleport", {}, "unknown worker type 'teleport'.*valid types are local"),
+        ("teleport", {}, "unknown worker type 'teleport'.*valid types are .*local"),
         ("local", {"engine": "standin", "cores": 4}, "unknown parameter 'cores'.*cores_per_plan.*worker_folder"),
         ("local", {"engine": "standin", "queue_priority": -1}, "queue_priority"),
         ("local", {"engine": "standin", "process_priority": "realtime"}, "process_priority"),

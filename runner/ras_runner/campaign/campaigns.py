@@ -20,7 +20,7 @@ from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project, plan_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.hecras.inputs import PlanInputs
@@ -56,11 +56,12 @@ class CampaignSettings(BaseModel):
 
 @dataclass(frozen=True)
 class PreparedPlan:
-    """A plan of a campaign that has not begun: its files, and its receipt when it need not run."""
+    """A plan of a campaign that has not begun: its files, its receipt when it need not run, who cannot run it."""
 
     inputs: PlanInputs
     receipt: Receipt | None
     expected: float | None
+    unable: frozenset[str] = frozenset()
 
 
 def select_plans(project: Project, plans: Sequence[str] | str | None) -> list[Plan]:
@@ -88,12 +89,11 @@ def prepare_plans(
     """
     check_workers(workers)
     hasher = FileHasher(journal)
-    engines = {worker.engine.name: worker.engine for worker in workers}
     prepared = {}
     for plan in plans:
         project, number = plan.project, plan.number
-        for engine in engines.values():
-            engine.check_plan(plan)
+        unable = unable_workers(plan, workers)
+        engines = {worker.engine.name: worker.engine for worker in workers if worker.worker_id not in unable}
         receipt = find_receipt(journal, project, number)
         current = False
         for name, engine in engines.items():
@@ -102,8 +102,29 @@ def prepare_plans(
             digest = inputs_digest(inputs, hasher)
             current = current or (receipt is not None and is_current(receipt, project, name, digest, hasher))
         expected = None if receipt is None else receipt.seconds
-        prepared[number] = PreparedPlan(inputs, receipt if current and not settings.force_rerun else None, expected)
+        prepared[number] = PreparedPlan(
+            inputs, receipt if current and not settings.force_rerun else None, expected, unable
+        )
     return prepared
+
+
+def unable_workers(plan: Plan, workers: Iterable[Worker]) -> frozenset[str]:
+    """The workers, by id, whose engine cannot run a plan.
+
+    Raises:
+        InputError: none of them can; says why the first one cannot.
+    """
+    refusals: dict[str, InputError] = {}
+    able = False
+    for worker in workers:
+        try:
+            worker.engine.check_plan(plan)
+            able = True
+        except InputError as error:
+            refusals[worker.worker_id] = error
+    if refusals and not able:
+        raise next(iter(refusals.values()))
+    return frozenset(refusals)
 
 
 def check_workers(workers: Sequence[Worker]) -> None:

@@ -56,7 +56,7 @@ def preview(
     scheduler = Scheduler(Policy(max_concurrent=settings.max_concurrent))
     joined = [WorkerJoined(w.worker_id, w.spec.slots(settings.num_cores), w.queue_priority) for w in workers]
     tasks = [
-        TaskAdded(number, item.expected, item.inputs.plan.geometry)
+        TaskAdded(number, item.expected, item.inputs.plan.geometry, unable=item.unable)
         for number, item in plans.items()
         if item.receipt is None
     ]
@@ -71,7 +71,7 @@ def preview(
             rows.append(PreviewRow(number, title, True, None, None, None, 0, 0, 0))
             continue
         start = starts.get(number)
-        worker = by_name[start.worker] if start else workers[0]
+        worker = by_name[start.worker] if start else next(w for w in workers if w.worker_id not in item.unable)
         run = RunSettings(worker.spec.cores(settings.num_cores), settings.clear_geompre)
         with tempfile.TemporaryDirectory() as scratch:
             files = worker.engine.prepare(

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, new_attempt
-from ras_runner.campaign.campaigns import CampaignSettings
+from ras_runner.campaign.campaigns import CampaignSettings, unable_workers
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.publish import remove_leftovers
@@ -145,6 +145,7 @@ class _Run:
         self.settings = CampaignSettings.model_validate_json(row["settings"])
         self.project = Project.open(row["project"])
         self.plans: dict[str, Plan] = {}
+        self.unable: dict[str, frozenset[str]] = {}
 
     def run(self, mode: Mode) -> None:
         seen = 0 if mode is Mode.NEW else self.journal.last_event(self.campaign)
@@ -166,7 +167,10 @@ class _Run:
             for w in self.workers.values()
         ]
         events += [
-            TaskAdded(row["plan"], row["expected"], self._affinity(row), *self._behind(row["plan"])) for row in tasks
+            TaskAdded(
+                row["plan"], row["expected"], self._affinity(row), *self._behind(row["plan"]), self.unable[row["plan"]]
+            )
+            for row in tasks
         ]
         events += [Attached(a.plan_number, a.worker.worker_id, a.slot) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
@@ -185,10 +189,12 @@ class _Run:
     def _opened(self, number: str) -> bool:
         """Open a plan; one that has gone from the project ends here, and the others go on."""
         try:
-            self.plans[number] = self.project.plan(number)
+            plan = self.project.plan(number)
+            self.unable[number] = unable_workers(plan, self.workers.values())
         except InputError as error:
             self.journal.record_all(self.campaign, [task_ended(number, Outcome.INCOMPLETE, str(error))])
             return False
+        self.plans[number] = plan
         return True
 
     def _reopen(self) -> None:

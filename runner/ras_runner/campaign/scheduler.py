@@ -86,6 +86,7 @@ class TaskAdded:
         expected: expected run time in seconds; None when unknown (treated as long).
         affinity: key of its large inputs; workers that have run the same key before are preferred.
         losses, failures: what it has behind it (a resumed campaign).
+        unable: workers whose engine cannot run it.
     """
 
     task: str
@@ -93,6 +94,7 @@ class TaskAdded:
     affinity: str = ""
     losses: int = 0
     failures: int = 0
+    unable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class _Task:
     affinity: str
     losses: int
     failures: int
+    unable: frozenset[str]
     worker: str | None = None
     slot: int = NO_SLOT
     cancelled: bool = False
@@ -216,6 +219,7 @@ class Scheduler:
         self._workers: dict[str, _Worker] = {}
         self._ready: list[tuple[tuple[int, float, int], str]] = []
         self._running = 0
+        self._some_unable = False
         self._now = -math.inf
 
     def handle(self, *events: Event) -> list[Decision]:
@@ -275,10 +279,10 @@ class Scheduler:
         if event.task in self._tasks:
             raise ValueError(f"task {event.task} is there already")
         length = math.inf if event.expected is None else event.expected
-        task = _Task(
-            event.task, (event.losses, -length, len(self._tasks)), event.affinity, event.losses, event.failures
-        )
+        order = (event.losses, -length, len(self._tasks))
+        task = _Task(event.task, order, event.affinity, event.losses, event.failures, event.unable)
         self._tasks[event.task] = task
+        self._some_unable = self._some_unable or bool(event.unable)
         heapq.heappush(self._ready, (task.order, task.name))
 
     def _occupy(self, task: _Task, worker: _Worker, slot: int) -> None:
@@ -363,7 +367,7 @@ class Scheduler:
     def _fill(self) -> list[Decision]:
         decisions: list[Decision] = []
         waiting: list[tuple[tuple[int, float, int], str]] = []
-        while self._ready and not self._full():
+        while self._ready and not self._full() and any(w.room(self._now) for w in self._workers.values()):
             entry = heapq.heappop(self._ready)
             task = self._tasks[entry[1]]
             if task.outcome is not None or task.worker is not None:
@@ -371,7 +375,7 @@ class Scheduler:
             worker = self._choose(task)
             if worker is None:
                 waiting.append(entry)
-                break
+                continue
             slot = worker.free[0]
             self._occupy(task, worker, slot)
             decisions.append(Start(task.name, worker.name, slot))
@@ -385,7 +389,7 @@ class Scheduler:
 
     def _choose(self, task: _Task) -> _Worker | None:
         """Lowest queue priority first; in it a worker that has not lost this task, has its inputs, has most room."""
-        able = [w for w in self._workers.values() if w.room(self._now)]
+        able = [w for w in self._workers.values() if w.name not in task.unable and w.room(self._now)]
         return min(
             able,
             key=lambda w: (w.name in task.avoid, w.priority, task.affinity not in w.seen, -w.room(self._now), w.name),
@@ -393,13 +397,25 @@ class Scheduler:
         )
 
     def _give_up(self) -> list[Decision]:
-        """With no worker left that could ever take them, the waiting tasks end, with the reason."""
-        if any(not w.out for w in self._workers.values()):
+        """Tasks that no worker is left for, that could ever take them, end with the reason."""
+        usable = {name for name, worker in self._workers.items() if not worker.out}
+        if usable and not (self._some_unable and any(w.out for w in self._workers.values())):
             return []
-        why = "; ".join(sorted({f"{w.name}: {w.out}" for w in self._workers.values()})) or "no worker has joined"
         decisions: list[Decision] = []
-        while self._ready:
-            task = self._tasks[heapq.heappop(self._ready)[1]]
-            if task.outcome is None and task.worker is None:
-                decisions.append(self._finish(task, Outcome.INFRASTRUCTURE_LOST, f"no usable worker is left: {why}"))
+        kept = []
+        for entry in self._ready:
+            task = self._tasks[entry[1]]
+            if task.outcome is not None or task.worker is not None:
+                continue
+            if usable - task.unable:
+                kept.append(entry)
+            else:
+                decisions.append(self._finish(task, Outcome.INFRASTRUCTURE_LOST, self._nobody(task)))
+        heapq.heapify(kept)
+        self._ready = kept
         return decisions
+
+    def _nobody(self, task: _Task) -> str:
+        able = [w for w in self._workers.values() if w.name not in task.unable]
+        why = "; ".join(sorted(f"{w.name}: {w.out}" for w in able)) or "none has joined that can run it"
+        return f"no usable worker is left: {why}"

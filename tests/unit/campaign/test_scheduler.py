@@ -142,6 +142,17 @@ def test_one_plan_that_kills_its_worker_does_not_take_the_others_with_it():
     assert [task for task, outcome in done.items() if outcome is Outcome.COMPLETED] == list("123456789")
 
 
+def test_a_plan_goes_only_to_workers_that_can_run_it():
+    scheduler = Scheduler()
+    linux_cannot = [TaskAdded(name, unable=frozenset({"linux"})) for name in "12"]
+    decisions = scheduler.handle(WorkerJoined("linux", 4), WorkerJoined("windows", 1, 1), *linux_cannot, *tasks("3"))
+    assert starts(decisions) == [("1", "windows"), ("3", "linux")]
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 1.0, "off", Blame.WORKER_FOR_GOOD))
+    assert finishes(decisions) == {"1": LOST, "2": LOST}
+    assert "windows: off" in next(d.reason for d in decisions if isinstance(d, Finish))
+    assert finishes(scheduler.handle(AttemptEnded("3", Outcome.COMPLETED, 2.0))) == {"3": Outcome.COMPLETED}
+
+
 def test_with_no_worker_left_the_rest_ends_with_the_reason():
     scheduler = Scheduler()
     scheduler.handle(WorkerJoined("w", 1), *tasks("1", "2"))
@@ -225,6 +236,7 @@ class Campaign(RuleBasedStateMachine):
         self.slots: dict[str, int] = {}
         self.known: set[str] = set()
         self.held: dict[str, tuple[str, int]] = {}
+        self.unable: dict[str, frozenset[str]] = {}
         self.ended: dict[str, Outcome] = {}
         self.now = 0.0
 
@@ -236,6 +248,7 @@ class Campaign(RuleBasedStateMachine):
                     assert task not in self.ended, "a task runs again after its outcome"
                     assert (worker, slot) not in self.held.values(), "a slot is used twice"
                     assert 0 <= slot < self.slots[worker]
+                    assert worker not in self.unable[task], "a task runs where it cannot"
                     self.held[task] = (worker, slot)
                 case Finish(task, outcome, _):
                     assert task not in self.held
@@ -250,11 +263,16 @@ class Campaign(RuleBasedStateMachine):
         self.slots[name] = slots
         self.feed(WorkerJoined(name, slots, priority))
 
-    @rule(expected=st.none() | st.floats(0.1, 100.0), affinity=st.sampled_from(["", "g01", "g02"]))
-    def add(self, expected: float | None, affinity: str) -> None:
+    @rule(
+        expected=st.none() | st.floats(0.1, 100.0),
+        affinity=st.sampled_from(["", "g01", "g02"]),
+        unable=st.frozensets(st.sampled_from(["w0", "w1", "w2"])),
+    )
+    def add(self, expected: float | None, affinity: str, unable: frozenset[str]) -> None:
         name = f"p{len(self.known)}"
         self.known.add(name)
-        self.feed(TaskAdded(name, expected, affinity))
+        self.unable[name] = unable
+        self.feed(TaskAdded(name, expected, affinity, unable=unable))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), outcome=st.sampled_from(Outcome), blame=st.sampled_from(Blame))
