@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from ras_runner import oscalls
+from ras_runner.engines.scripts import HEARTBEAT_SECONDS
 
 #: Nothing here takes longer unless it hangs.
 LIMIT = 120.0
@@ -115,6 +116,10 @@ class Runner:
             except (psutil.Error, OSError):
                 continue
         return found
+
+    def check_no_engine_runs(self) -> None:
+        """Nothing of any attempt runs; what just ended gets a moment, less than a forgotten heartbeat would stay."""
+        wait_until(lambda: not self.engines(), "no process of an attempt runs", HEARTBEAT_SECONDS / 2)
 
     def workspaces(self) -> list[str]:
         """The attempt folders that exist on the worker."""

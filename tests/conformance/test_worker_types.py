@@ -88,7 +88,7 @@ def test_time_limit(worker: Runner, project: Project):
     worker.environment["RAS_STANDIN_FAULT"] = "p01=hang:0.2"
     results = worker.execute(project.folder, "--plans", "1,2", "--timeout", "0.08", code=1)
     assert outcomes(results) == {"01": "timed-out", "02": "completed"}
-    assert worker.engines() == []
+    worker.check_no_engine_runs()
 
 
 def test_cancel(worker: Runner, project: Project):
@@ -97,7 +97,7 @@ def test_cancel(worker: Runner, project: Project):
     worker.run("cancel")
     assert controller.wait(60) == 1
     assert {t["state"] for t in worker.tasks().values()} == {"cancelled"}
-    assert worker.engines() == []
+    worker.check_no_engine_runs()
 
 
 def test_a_controller_that_was_killed_is_followed_by_one_that_attaches(worker: Runner, project: Project):

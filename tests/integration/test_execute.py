@@ -140,7 +140,7 @@ def test_a_plan_that_takes_too_long_is_stopped_with_its_whole_tree(runner: Runne
     results = runner.execute(project.folder, "--plans", "1,2", "--timeout", "0.06", code=1)
     assert [r["outcome"] for r in results] == ["timed-out", "completed"]
     assert "0.06 min" in results[0]["error_message"]
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
 
 
 def test_cancel_stops_what_runs_and_leaves_nothing(runner: Runner, project: Project):
@@ -151,7 +151,7 @@ def test_cancel_stops_what_runs_and_leaves_nothing(runner: Runner, project: Proj
     runner.run("cancel")
     assert controller.wait(timeout=30) == 1
     assert {t["state"] for t in runner.tasks().values()} == {"cancelled"}
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
     assert all(r["error_message"] for r in runner.json("results"))
 
 
@@ -160,7 +160,7 @@ def test_cancel_without_a_controller_stops_what_it_left(runner: Runner, project:
     runner.leave_running(2, project.folder, "--plans", "1,2,3")
     assert len(runner.engines()) >= 2
     runner.run("cancel")
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
     assert {t["state"] for t in runner.tasks().values()} == {"cancelled"}
 
 

@@ -88,7 +88,7 @@ def test_a_plan_that_has_gone_ends_with_its_reason_and_the_others_go_on(runner: 
     project.file("p01").unlink()  # its engine still runs
     del runner.environment["RAS_STANDIN_FAULT"]
     done = runner.run("resume", code=1)
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
     results = {r["plan_number"]: r for r in runner.json("results")}
     assert results["01"]["outcome"] == results["02"]["outcome"] == "incomplete", done.stderr
     assert "plan 02" in results["02"]["error_message"]
@@ -129,7 +129,7 @@ def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner
         assert read_result(project.file(f"p{number}.hdf")).outcome.success
     assert not list(project.folder.glob(".ras-runner*"))
     assert runner.workspaces() == []
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
     journal = Journal(runner.state)
     completed = journal.rows(
         "SELECT json_extract(data, '$.plan') AS plan, COUNT(*) AS n FROM events WHERE kind = 'task-ended' GROUP BY 1"
