@@ -39,6 +39,7 @@ class Runner:
         folder: the test's folder.
         slots: of the local worker in its inventory.
         environment: added to the programs' own.
+        started: the commands that :meth:`start` started.
         group, variables: of its only host in the inventory; a local worker when left out.
     """
 
@@ -47,6 +48,7 @@ class Runner:
     environment: dict[str, str] = field(default_factory=dict)
     group: str = "local"
     variables: dict[str, object] = field(default_factory=dict)
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.state, self.worker_folder = self.folder / "state", self.folder / "worker"
@@ -78,7 +80,9 @@ class Runner:
         """Start a command and go on."""
         command, env = self._command(*args)
         with (self.folder / "started.log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, env=env, cwd=self.folder)
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=env, cwd=self.folder)
+        self.started.append(process)
+        return process
 
     def start_running(self, count: int, project: Path, *args: object) -> subprocess.Popen[bytes]:
         """Start ``ras-runner execute`` with this inventory, and go on when ``count`` plans run."""
@@ -127,6 +131,9 @@ class Runner:
         return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
 
     def stop_engines(self) -> None:
-        """End what a test left running."""
+        """End what a test left running: controllers first, lest they start anew what is ended."""
+        for started in self.started:
+            started.kill()
+            started.wait()
         for process in self.engines():
             process.kill()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
-#   tests/install-services.sh [browser] [wine]        no names: everything
+#   tests/install-services.sh [browser] [docker] [ssh] [wine]        no names: everything
 # Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
 # exits 0; with CI=true it fails instead.
 #   RAS_TEST_CACHE          where builds are kept (default /var/cache/ras-runner-tests)
@@ -52,6 +52,17 @@ browser() {
   say "browser: $(chromium --version 2>/dev/null | head -n 1)"
 }
 
+ssh() {
+  # The tests start an sshd of their own. Where there was none, the package's is not to listen on this machine.
+  local fresh=
+  [ -e /usr/sbin/sshd ] || fresh=1
+  apt_install openssh-server openssh-client rsync busybox iproute2
+  if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
+    "${root[@]}" systemctl disable --now ssh.service ssh.socket >>"$log" 2>&1 || true
+  fi
+  say "ssh: $(/usr/sbin/sshd -V 2>&1 | grep -o -m 1 'OpenSSH_[^ ,]*')"
+}
+
 # The folder of the build that fits this checkout: named after everything that goes into it.
 wine_folder() {
   local requirements key
@@ -95,15 +106,42 @@ wine() {
   say "wine: built in $((SECONDS - started)) s"
 }
 
+# The base image that fits this checkout: named after the script that builds it.
+docker_base() {
+  printf '%s/docker-base-%s.tar\n' "$cache" "$(sha256sum "$repo/tests/docker/build.sh" | cut -c 1-12)"
+}
+
+docker() {
+  local base mirror started=$SECONDS
+  command -v dockerd >/dev/null || apt_install docker.io # one from elsewhere does as well
+  apt_install debootstrap debian-archive-keyring
+  base=$(docker_base)
+  if [ -e "$base" ]; then
+    say "docker: $(dockerd --version), $base"
+    return
+  fi
+  mirror=${RAS_TEST_DEBIAN_MIRROR:-$(debian_mirror)}
+  say "docker: building $base (1 to 3 minutes, 300 MB)"
+  quietly "mkdir $cache" "${root[@]}" mkdir -p "$cache"
+  quietly "base image of the Docker tests" "${root[@]}" flock "$cache/docker.lock" unshare --mount --propagation private --pid --fork --kill-child \
+    bash "$repo/tests/docker/build.sh" "$base" "$mirror"
+  say "docker: built in $((SECONDS - started)) s"
+}
+
 # For tests/wine/wine.py: where the build that fits this checkout is, or would be.
 if [ "${1:-}" = wine-folder ]; then
   wine_folder
   exit
 fi
+# For tests/docker/daemon.py: the same.
+if [ "${1:-}" = docker-base ]; then
+  docker_base
+  exit
+fi
 sections=("$@")
-[ $# -gt 0 ] || sections=(browser wine)
+[ $# -gt 0 ] || sections=(browser docker ssh wine)
 for section in "${sections[@]}"; do
-  case $section in browser | wine) ;; *) say "unknown section: $section (known: browser wine)"; exit 2 ;; esac
+  case $section in browser | docker | ssh | wine) ;; *) say "unknown section: $section (known: browser docker ssh wine)"; exit 2 ;; esac
 done
 system=
 if [ -r /etc/os-release ]; then

@@ -101,10 +101,10 @@ def init_ras_worker(worker_type: str, ras_object: RasProject | None = None, **pa
     """Make a worker that is ready to take plans.
 
     Args:
-        worker_type: ``local``.
+        worker_type: ``local``, ``ssh`` or ``docker``.
         ras_object: project whose HEC-RAS version is used when ``ras_exe_path`` and ``version`` are not given; the
             current project when left out.
-        parameters: of the worker type; see :class:`ras_runner.workers.local.LocalSpec`.
+        parameters: of the worker type; see ``LocalSpec``, ``SshSpec`` and ``DockerSpec`` in ``ras_runner.workers``.
 
     Raises:
         InputError: unknown worker type or parameter; the valid ones are listed.

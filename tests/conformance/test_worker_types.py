@@ -33,12 +33,28 @@ class WorkerType:
     variables: Callable[[pytest.FixtureRequest, Path], dict[str, object]]
 
 
+def docker_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    daemon = request.getfixturevalue("docker_daemon")
+    return {f"ras_{name}": value for name, value in daemon.parameters(folder / "worker").items()}
+
+
+def ssh_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    sshd = request.getfixturevalue("sshd")
+    return {f"ras_{name}": value for name, value in sshd.parameters(folder / "worker").items()}
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    return [] if name == "local" else [getattr(pytest.mark, name)]
+
+
 WORKER_TYPES = {
+    "docker": WorkerType("docker_workers", docker_variables),
     "local": WorkerType("local", lambda request, folder: {}),
+    "ssh": WorkerType("ssh_workers", ssh_variables),
 }
 
 
-@pytest.fixture(params=sorted(WORKER_TYPES))
+@pytest.fixture(params=[pytest.param(name, marks=_marks(name)) for name in sorted(WORKER_TYPES)])
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
     """``ras-runner`` with one worker of a type, two slots, and the stand-in engine."""
     kind = WORKER_TYPES[request.param]

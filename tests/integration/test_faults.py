@@ -36,9 +36,9 @@ class Faulty(LocalTransport):
         if call in self.faults:
             self.faults[call]()
 
-    def launch(self, attempt: str, folder: PurePath, script: str) -> str:
+    def launch(self, attempt: str, folder: PurePath, script: str, **marks) -> str:
         self._maybe("before launch")
-        native_id = super().launch(attempt, folder, script)
+        native_id = super().launch(attempt, folder, script, **marks)
         if "after launch" in self.faults:
             wait_until((Path(folder) / "claim").exists, "the run script has started")
         self._maybe("after launch")
@@ -164,7 +164,7 @@ def test_a_worker_that_comes_back_does_not_run_a_plan_twice(compute, monkeypatch
     results, _, _ = compute(poll=fail_once)
     assert (results["01"].success, results["01"].attempts) == (True, 2)
     assert most[0] <= 1
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
 
 
 def test_a_log_that_cannot_be_kept_is_no_reason_to_lose_a_result(compute, monkeypatch):
@@ -178,7 +178,7 @@ def test_cancel_before_a_detached_controller_is_up(runner: Runner, project: Proj
     runner.run("cancel")
     wait_until(lambda: {t["state"] for t in runner.tasks().values()} == {"cancelled"}, "everything is cancelled")
     wait_until(lambda: runner.json("status")["state"] == "finished", "the campaign is over")
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
 
 
 def test_a_single_plan_cannot_be_cancelled_without_a_controller(runner: Runner, project: Project):
@@ -186,7 +186,7 @@ def test_a_single_plan_cannot_be_cancelled_without_a_controller(runner: Runner, 
     runner.leave_running(1, project.folder, "--plans", "1")
     assert "cannot be cancelled" in runner.run("cancel", "--plan", "1", code=2).stderr
     runner.run("cancel")
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
 
 
 def test_cancel_works_when_the_project_has_gone(runner: Runner, project: Project):
@@ -195,7 +195,7 @@ def test_cancel_works_when_the_project_has_gone(runner: Runner, project: Project
     shutil.move(project.folder, runner.folder / "elsewhere")
     assert "elsewhere" not in runner.run("resume", code=2).stderr
     runner.run("cancel")
-    assert runner.engines() == []
+    runner.check_no_engine_runs()
     assert {t["state"] for t in runner.tasks().values()} == {"cancelled"}
 
 

@@ -14,7 +14,7 @@ from ras_runner.campaign.publish import publish
 from ras_runner.campaign.receipts import inputs_digest
 from ras_runner.campaign.staging import TREE, project_folder
 from ras_runner.engines.base import EngineRun, RunSettings, progress_files, result_name, side_results
-from ras_runner.engines.common import staged_name
+from ras_runner.engines.common import outside_files, staged_name
 from ras_runner.engines.scripts import render_script, script_name
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import hash_file
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.staging import Stager
+    from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
     from ras_runner.hecras.results import ResultSummary
     from ras_runner.workers.base import Worker
@@ -59,6 +60,7 @@ class Attempt:
         seconds: how long it ran, by the worker's clock; None until it has ended.
         stopping: why it is being stopped; empty while it is not.
         progress: fraction of the simulated time that is done; None while unknown.
+        note: how it ended, where its files cannot tell.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Attempt:
     seconds: float | None = None
     stopping: str = ""
     progress: float | None = None
+    note: str = ""
 
     @property
     def plan_number(self) -> str:
@@ -130,7 +133,9 @@ def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scr
         inputs=attempt.inputs,
     )
     try:
-        attempt.native_id = transport.launch(attempt.id, attempt.folder, script_name(engine.system))
+        attempt.native_id = transport.launch(
+            attempt.id, attempt.folder, script_name(engine.system), cores=attempt.settings.cores, campaign=campaign
+        )
     except RasRunnerError:
         if transport.claim(attempt.folder):
             raise  # it has not started, and with its claim taken it never will
@@ -159,6 +164,19 @@ def _script(attempt: Attempt) -> bytes:
         ) from error
 
 
+def _check_outside(attempt: Attempt, inputs: PlanInputs) -> None:
+    """Files named by an absolute path are read where they lie: not from another machine or a container."""
+    outside = [] if attempt.worker.transport.sees_our_files else outside_files(inputs)
+    if outside:
+        named = "; ".join(f"{item.path} ({item.referred_by})" for item in outside)
+        raise InputError(
+            f"worker {attempt.worker.worker_id} cannot read files that plan {attempt.plan_number} names by an "
+            f"absolute path: {named}",
+            step="stage",
+            action="put them into the project folder, or beside it, and choose them there in HEC-RAS",
+        )
+
+
 def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
     """Read the plan anew (the user may have edited it since the campaign began), and stage exactly what is recorded."""
     engine = attempt.worker.engine
@@ -167,6 +185,7 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
         attempt.plan = Project.open(attempt.plan.project.prj).plan(attempt.plan.number)
         inputs = engine.inputs(attempt.plan)
         check_inputs(inputs)
+        _check_outside(attempt, inputs)
         attempt.inputs = inputs_digest(inputs, stager.hasher)
         attempt.tree = project_folder([item.place for item in inputs.files if item.place is not None])
         with _scratch(scratch) as own:

@@ -273,7 +273,7 @@ class Controller:
 
     def _judge(self, attempt: Attempt, status: Status, progress: list[tuple[float, str]]) -> None:
         if not status.alive:
-            attempt.seconds = status.seconds
+            attempt.seconds, attempt.note = status.seconds, status.note
             del self._running[attempt.plan_number]
             self._delay = POLL_FIRST
             self._pool.submit(self._work.finish, attempt, status.exit_code)

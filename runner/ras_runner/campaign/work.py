@@ -114,7 +114,8 @@ class Work:
             return Ended(attempt, outcome, attempt.stopping)
         if exit_code is None:
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
-        return Ended(attempt, summary.outcome, summary.reason, verified=verified)
+        reason = "; ".join(part for part in (attempt.note, summary.reason) if part)
+        return Ended(attempt, summary.outcome, reason, verified=verified)
 
     def _verified(self, attempt: Attempt, exit_code: int | None) -> Verified:
         scratch = self.journal.state_dir / "scratch" / attempt.id
@@ -167,5 +168,5 @@ def lost_reason(attempt: Attempt) -> str:
     """Why an attempt without exit.json is over."""
     return (
         f"{attempt.worker.hostname}: run: the run script of attempt {attempt.id} is gone and left no exit.json "
-        "(killed from outside, or the machine restarted)"
+        f"({attempt.note or 'killed from outside, or the machine restarted'})"
     )

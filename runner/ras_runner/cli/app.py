@@ -236,6 +236,52 @@ def demo(
     _leave(running.demo(folder))
 
 
+image_commands = typer.Typer(no_args_is_help=True, help="Docker images that hold an engine, for Docker workers.")
+app.add_typer(image_commands, name="image")
+
+
+@image_commands.command("build")
+def image_build(
+    tag: Annotated[str, typer.Option("-t", "--tag", help="Name of the image, such as hecras:6.6.")],
+    hecras_archive: Annotated[
+        Path | None, typer.Option("--hecras-archive", help="HEC's zip archive for Linux.", show_default=False)
+    ] = None,
+    version: Annotated[
+        str, typer.Option("--version", help="HEC-RAS version of the archive, such as 6.6.", show_default=False)
+    ] = "",
+    sha256: Annotated[
+        str, typer.Option("--sha256", help="What the archive's checksum has to be.", show_default=False)
+    ] = "",
+    standin: Annotated[bool, typer.Option("--standin", help="Hold the stand-in engine (NOT HEC-RAS).")] = False,
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base",
+            help="Image to build on [default: debian:12-slim or, for the stand-in, python:3.12-slim].",
+            show_default=False,
+        ),
+    ] = "",
+    docker_host: Annotated[
+        str,
+        typer.Option("--docker-host", help="unix:///path/of/docker.sock [default: the usual one].", show_default=False),
+    ] = "",
+    json: JsonOption = False,
+) -> None:
+    """Build the image of a Docker worker, from HEC's archive or this installation; its name goes to stdout."""
+    from ras_runner.cli import image
+
+    image.build(
+        hecras_archive,
+        standin=standin,
+        version=version,
+        sha256=sha256,
+        tag=tag,
+        base=base,
+        docker_host=docker_host,
+        as_json=json,
+    )
+
+
 def _leave(code: int) -> None:
     if code:
         raise typer.Exit(code)

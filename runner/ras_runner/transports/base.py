@@ -43,12 +43,14 @@ class Status:
         exit_code: from exit.json; None while there is none.
         seconds: from the claim to exit.json, by the worker's clock; None while there is none.
         tails: the ends of the progress files that exist.
+        note: one sentence on how it ended that its files cannot tell (``out of memory ...``); empty if there is none.
     """
 
     alive: bool
     exit_code: int | None
     seconds: float | None = None
     tails: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,10 @@ class Transport(Protocol):
     @property
     def root(self) -> PurePath:
         """The worker folder. Nothing outside it is ever touched."""
+
+    @property
+    def sees_our_files(self) -> bool:
+        """Whether an engine there can read a file of this machine by its absolute path."""
 
     def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
         """The size in bytes of those of ``paths`` that are files, in one call."""
@@ -112,8 +118,9 @@ class Transport(Protocol):
     def claim(self, folder: PurePath) -> bool:
         """Take an attempt's claim, so that its run script can never start; False when it has started already."""
 
-    def launch(self, attempt: str, folder: PurePath, script: str) -> str:
-        """Start the run script detached; returns its native id at once."""
+    def launch(self, attempt: str, folder: PurePath, script: str, *, cores: int = 1, campaign: str = "") -> str:
+        """Start the run script detached, on so many cores where the machine can limit it, and marked with its campaign
+        where it can be; returns its native id at once."""
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
         """Look at many attempts in one call."""

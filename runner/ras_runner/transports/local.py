@@ -35,6 +35,7 @@ class LocalTransport:
     """
 
     host = "this machine"
+    sees_our_files = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -84,7 +85,10 @@ class LocalTransport:
         """What the attempt has written, read where it lies."""
         del scratch
         here = Path(folder)
-        claimed = (Path(probe.folder) / "claim").stat().st_mtime_ns
+        try:
+            claimed = (Path(probe.folder) / "claim").stat().st_mtime_ns
+        except FileNotFoundError:  # it ended before it began
+            return Collected(here, ())
         matching = dict.fromkeys(path for pattern in patterns for path in sorted(here.glob(pattern)))
         written = (p for p in matching if p.is_file() and not p.is_symlink() and p.stat().st_mtime_ns >= claimed)
         return Collected(here, tuple(path.name for path in written))
@@ -119,8 +123,9 @@ class LocalTransport:
             return False
         return True
 
-    def launch(self, attempt: str, folder: PurePath, script: str) -> str:
+    def launch(self, attempt: str, folder: PurePath, script: str, *, cores: int = 1, campaign: str = "") -> str:
         """Start the run script in a session of its own."""
+        del cores, campaign  # the engine was told in its files
         # cmd.exe mangles &, ^ and parentheses of a path after /c: the script is named relative to its folder
         argv = [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/c", f".\\{script}"] if _WINDOWS else ["/bin/sh", script]
         with self._step("launch", folder):

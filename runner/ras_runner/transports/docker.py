@@ -1,0 +1,371 @@
+"""Containers of a Docker daemon, on files that another transport reaches.
+
+A container is named after its attempt and labelled with it, so that any controller finds it again. What it said at its
+end (exit code, out of memory) is kept in the attempt's folder, so that the container can go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ras_runner.errors import OperatorError, RasRunnerError
+from ras_runner.oscalls import ATTEMPT_VARIABLE
+from ras_runner.transports.base import Collected, Probe, Status
+from ras_runner.transports.docker_api import APIError, ImageNotFound, NotFound, docker_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path, PurePath
+
+    from docker.api import APIClient
+
+    from ras_runner.transports.base import Transport
+
+ATTEMPT_LABEL, CAMPAIGN_LABEL = "ras-runner.attempt", "ras-runner.campaign"
+OWNER_LABEL, FOLDER_LABEL = "ras-runner.owner", "ras-runner.folder"
+#: In the attempt's folder: the container's state when it had ended, as the daemon told it.
+STATE_FILE = "container.json"
+_TAIL_BYTES = 4096
+_ALIVE = ("running", "paused", "restarting")
+_PIDS = 1024
+#: Exit code of what SIGKILL has ended.
+_KILLED = 137
+#: The least memory that Docker accepts, bytes.
+_LEAST_MEMORY = 6 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSettings:
+    """What all containers of a worker have in common.
+
+    Attributes:
+        image: what they are made from; never pulled.
+        user: ``uid:gid`` that they run as.
+        owner: who they belong to, ``user@host``.
+        cpus: processors of the daemon's machine.
+        memory: bytes of the daemon's machine.
+        cores_total: cores that plans may use.
+        memory_per_plan: limit of a plan, bytes; 0 for its share by cores.
+        how_to_build: the command that makes the image, for messages.
+    """
+
+    image: str
+    user: str
+    owner: str
+    cpus: int
+    memory: int
+    cores_total: int
+    memory_per_plan: int = 0
+    how_to_build: str = ""
+
+    def memory_limit(self, cores: int) -> int:
+        """Bytes that a plan with so many cores may use: as large a part of the machine's as its part of the cores."""
+        share = min(cores, self.cores_total) / self.cores_total
+        return max(_LEAST_MEMORY, self.memory_per_plan or int(self.memory * share))
+
+
+class DockerTransport:
+    """Runs attempts in containers.
+
+    Args:
+        files: how the files of the daemon's machine are reached.
+        client: of the daemon.
+        settings: of the containers.
+        give: gives an attempt's folder to the containers' user (True) or back (False); None when both are one.
+    """
+
+    def __init__(
+        self,
+        files: Transport,
+        client: APIClient,
+        settings: ContainerSettings,
+        give: Callable[[PurePath, bool], None] | None = None,
+    ) -> None:
+        self.files, self.client, self.settings = files, client, settings
+        self._give = give
+
+    @property
+    def host(self) -> str:
+        """The machine's name."""
+        return self.files.host
+
+    @property
+    def sees_our_files(self) -> bool:
+        """Containers see nothing but their workspace."""
+        return False
+
+    @property
+    def root(self) -> PurePath:
+        """The worker folder."""
+        return self.files.root
+
+    def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+        """The size in bytes of those of ``paths`` that are files."""
+        return self.files.sizes(paths)
+
+    def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
+        """Write a file atomically."""
+        self.files.put(source, target, digest=digest)
+
+    def copy(self, source: PurePath, target: PurePath) -> None:
+        """A private, writable copy."""
+        self.files.copy(source, target)
+
+    def link(self, source: PurePath, target: PurePath) -> None:
+        """A hard link: a container sees the file, not the store."""
+        self.files.link(source, target)
+
+    def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
+        """At most the ``last`` bytes of a file."""
+        return self.files.read(path, start=start, last=last)
+
+    def claim(self, folder: PurePath) -> bool:
+        """Take an attempt's claim, so that its run script can never start."""
+        return self.files.claim(folder)
+
+    def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
+        """What the attempt has written; its container goes."""
+        with contextlib.suppress(RasRunnerError):  # it goes with the workspace, then; the result does not wait for it
+            self._remove_container(probe.attempt, force=False)
+        self.files.claim(probe.folder)  # a container that ended before its script began has written nothing
+        if self._give:
+            self._give(probe.folder, False)
+        return self.files.collect(probe, folder, patterns, scratch)
+
+    def remove(self, path: PurePath) -> None:
+        """Remove a file or a tree below the worker folder; if it is an attempt's folder, its container first."""
+        state = self._inspect(path.name)
+        if state is not None and state["Config"]["Labels"].get(FOLDER_LABEL) == str(path):
+            self._remove_container(path.name, force=True)
+        self.files.remove(path)
+
+    def launch(self, attempt: str, folder: PurePath, script: str, *, cores: int = 1, campaign: str = "") -> str:
+        """Start the run script in a container of its own; a second launch finds the first one's container.
+
+        Returns:
+            The container's id.
+
+        Raises:
+            OperatorError: the image is not there, or has no shell.
+            WorkerError: the daemon refused, or does not answer.
+        """
+        if self._give:
+            self._give(folder, True)
+        with self._errors("launch"):
+            try:
+                container = self._create(attempt, folder, script, cores, campaign)
+            except ImageNotFound as error:
+                raise missing_image(self.settings.image, self.host, "launch", self.settings.how_to_build) from error
+            except APIError as error:
+                if error.status_code != 409:  # the name is taken: launched before, and the answer was lost
+                    raise
+                container = str(self.client.inspect_container(container_name(attempt))["Id"])
+            self._start(attempt, container)
+        return container
+
+    def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
+        """Look at many attempts: one call to the daemon, and their files."""
+        with self._errors("poll"):
+            rows = self.client.containers(all=True, filters={"label": ATTEMPT_LABEL})
+        states = {row["Labels"][ATTEMPT_LABEL]: str(row["State"]) for row in rows}
+        return {probe.attempt: self._status(probe, states.get(probe.attempt)) for probe in probes}
+
+    def stop(self, probe: Probe) -> None:
+        """Kill the attempt's container, that is every process in it, and remove it."""
+        self._remove_container(probe.attempt, force=True)
+
+    def _create(self, attempt: str, folder: PurePath, script: str, cores: int, campaign: str) -> str:
+        config = container_config(self.settings, attempt, folder, script, cores, campaign)
+        host_config = self.client.create_host_config(**config.pop("host_config"))
+        return str(self.client.create_container(host_config=host_config, **config)["Id"])
+
+    def _start(self, attempt: str, container: str) -> None:
+        """Start it; one that cannot be started is not left behind. Starting one that runs or ran does no harm."""
+        try:
+            self.client.start(container)
+        except APIError as error:
+            with contextlib.suppress(RasRunnerError):
+                self._remove_container(attempt, force=True)
+            if "/bin/sh" in str(error.explanation):
+                raise OperatorError(
+                    f"the image {self.settings.image} has no /bin/sh: {error.explanation}",
+                    step="launch",
+                    host=self.host,
+                    action=f"build it with: {self.settings.how_to_build}",
+                ) from error
+            raise
+
+    def _status(self, probe: Probe, state: str | None) -> Status:
+        alive = state in _ALIVE
+        exit_code = self._exit_code(probe.folder)  # after the look at the container: it writes this as its last act
+        tails = (self.files.read(path, last=_TAIL_BYTES) for path in probe.progress_files)
+        seen = tuple(tail.decode("latin-1") for tail in tails if tail)
+        if alive:
+            return Status(True, exit_code, None, seen)
+        ended = self._keep_state(probe) if state else None
+        ended = ended or self._kept_state(probe.folder)
+        if exit_code is None and ended and ended.get("OOMKilled"):
+            exit_code = _KILLED  # the run script itself was killed: the plan's doing, not the machine's
+        return Status(False, exit_code, _seconds(ended), seen, end_note(ended, exit_code))
+
+    def _keep_state(self, probe: Probe) -> dict[str, Any] | None:
+        """Keep what the daemon says of a container that has ended, and what it said before it had its streams."""
+        found = self._inspect(probe.attempt)
+        if found is None:
+            return None
+        state = {**found["State"], "MemoryLimit": found["HostConfig"]["Memory"]}
+        with contextlib.suppress(RasRunnerError):  # it is only for the message
+            self.files.put(json.dumps(state).encode(), probe.folder / STATE_FILE)
+            with self._errors("poll"):
+                said = self.client.logs(found["Id"], tail=50)
+            if said:
+                self.files.put(said, probe.folder / "launch.log")
+        return state
+
+    def _kept_state(self, folder: PurePath) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads(self.files.read(folder / STATE_FILE) or b"null"))
+        except (ValueError, TypeError):
+            return None
+
+    def _exit_code(self, folder: PurePath) -> int | None:
+        try:
+            return int(json.loads(self.files.read(folder / "exit.json") or b"null")["exit_code"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def _inspect(self, attempt: str) -> dict[str, Any] | None:
+        """What the daemon knows of an attempt's container; None when there is none."""
+        with self._errors("look"):
+            try:
+                return dict(self.client.inspect_container(container_name(attempt)))
+            except NotFound:
+                return None
+
+    def _remove_container(self, attempt: str, *, force: bool) -> None:
+        """Remove an attempt's container: with ``force`` whatever it does, else when it has ended."""
+        with self._errors("stop" if force else "clean"):
+            try:
+                self.client.remove_container(container_name(attempt), v=True, force=force)
+            except NotFound:
+                pass
+            except APIError as error:
+                if "already in progress" not in str(error.explanation):
+                    raise
+
+    def _errors(self, step: str) -> AbstractContextManager[None]:
+        return docker_errors(step, self.host, str(self.client.base_url))
+
+
+def container_name(attempt: str) -> str:
+    """Name of an attempt's container."""
+    return f"ras-runner-{attempt}"
+
+
+def container_config(
+    settings: ContainerSettings, attempt: str, folder: PurePath, script: str, cores: int, campaign: str
+) -> dict[str, Any]:
+    """Arguments for the SDK's ``create_container``; ``host_config`` is for ``create_host_config``."""
+    from docker.types import LogConfig, Mount, Ulimit
+
+    memory = settings.memory_limit(cores)
+    return {
+        "image": settings.image,
+        "name": container_name(attempt),
+        "entrypoint": ["/bin/sh", script],
+        "working_dir": str(folder),
+        "user": settings.user,
+        "environment": {"HOME": "/tmp", ATTEMPT_VARIABLE: attempt},  # noqa: S108
+        "labels": {
+            ATTEMPT_LABEL: attempt,
+            CAMPAIGN_LABEL: campaign,
+            OWNER_LABEL: settings.owner,
+            FOLDER_LABEL: str(folder),
+        },
+        "host_config": {
+            "mounts": [Mount(str(folder), str(folder), type="bind")],
+            "network_mode": "none",
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "read_only": True,
+            "tmpfs": {"/tmp": "rw,nosuid,nodev,mode=1777,size=256m"},  # noqa: S108  in the container
+            "nano_cpus": min(cores, settings.cpus) * 1_000_000_000,
+            "mem_limit": memory,
+            "memswap_limit": memory,  # no swap: an engine that swaps does not end
+            "pids_limit": _PIDS,
+            "init": True,
+            "ulimits": [Ulimit(name="stack", soft=-1, hard=-1)],
+            "log_config": LogConfig(type="json-file", config={"max-size": "1m"}),
+        },
+    }
+
+
+def end_note(state: Mapping[str, Any] | None, exit_code: int | None) -> str:
+    """One sentence on how a container ended; empty when there is nothing to say.
+
+    Args:
+        state: the daemon's ``State`` of it, and its ``MemoryLimit`` in bytes; None when it has gone without a word.
+        exit_code: of the run script, from exit.json.
+    """
+    if exit_code == 0:
+        return ""
+    if state is None:
+        return "its container is gone (removed from outside)" if exit_code is None else ""
+    if state.get("OOMKilled"):
+        limit = state["MemoryLimit"] / (1 << 20)
+        return (
+            f"out of memory: a process was killed at the container's limit of {limit:.0f} MiB "
+            "(give more with memory_per_plan, or run fewer plans at once)"
+        )
+    if exit_code is not None:
+        return ""
+    said = f": {state['Error']}" if state.get("Error") else ""
+    return f"its container ended with exit code {state.get('ExitCode')}{said}"
+
+
+def _seconds(state: Mapping[str, Any] | None) -> float | None:
+    """How long a container ran; None when it never did."""
+    try:
+        ran = _time(state["FinishedAt"]) - _time(state["StartedAt"]) if state else None
+    except (KeyError, ValueError):
+        return None
+    return max(0.0, ran.total_seconds()) if ran else None
+
+
+def _time(text: str) -> datetime:
+    """A time as Docker writes it: UTC with nanoseconds.
+
+    >>> _time("2026-08-01T10:00:00.123456789Z").isoformat()
+    '2026-08-01T10:00:00.123456+00:00'
+    """
+    return datetime.fromisoformat(text)
+
+
+def missing_image(image: str, host: str, step: str, how_to_build: str) -> OperatorError:
+    """The image is not there."""
+    return OperatorError(
+        f"there is no Docker image {image} (images are never pulled)",
+        step=step,
+        host=host,
+        action=f"build it with: {how_to_build}",
+    )
+
+
+def leftover_containers(client: APIClient, owner: str, known_attempts: Iterable[str]) -> list[str]:
+    """Names of the containers of ``owner`` that no known attempt has, for a sweep.
+
+    Args:
+        client: of the daemon.
+        owner: ``user@host``; containers of others are never named.
+        known_attempts: ids of attempts that are not over.
+    """
+    known = set(known_attempts)
+    with docker_errors("sweep", "this machine", str(client.base_url)):
+        rows = client.containers(all=True, filters={"label": [f"{OWNER_LABEL}={owner}", ATTEMPT_LABEL]})
+    attempts = (row["Labels"][ATTEMPT_LABEL] for row in rows)
+    return sorted(container_name(attempt) for attempt in attempts if attempt not in known)

@@ -1,0 +1,69 @@
+"""Fixtures ``docker_daemon`` and ``docker_runner``. Tests in this folder carry the marker ``docker``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.commands import Runner
+from tests.docker.daemon import Daemon, DockerUnavailable, running_daemon
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.docker)
+
+
+@pytest.fixture(scope="session")
+def docker_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all tests."""
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(running_daemon(tmp_path_factory.mktemp("dockerd")))
+        except DockerUnavailable as reason:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(reason))
+            pytest.skip(str(reason))
+        yield running
+
+
+@dataclass
+class DockerRunner(Runner):
+    """``ras-runner`` whose inventory has one Docker worker.
+
+    Attributes:
+        daemon: the worker's.
+    """
+
+    daemon: Daemon | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.write_inventory()
+
+    def write_inventory(self, **parameters: Any) -> None:
+        """One host in the group docker_workers."""
+        assert self.daemon is not None
+        given = {"worker_folder": self.worker_folder, "cores_total": self.slots, **parameters}
+        host = self.daemon.parameters(**given)
+        variables = {f"ras_{key}": value for key, value in host.items()}
+        self.inventory.write_text(json.dumps({"docker_workers": {"hosts": {"box": variables}}}), encoding="utf-8")
+
+
+@pytest.fixture
+def docker_runner(docker_daemon: Daemon, tmp_path: Path) -> Iterator[DockerRunner]:
+    """``ras-runner`` with a Docker worker of its own; its containers are ended after the test."""
+    made = DockerRunner(tmp_path, daemon=docker_daemon)
+    yield made
+    made.stop_engines()
+    docker_daemon.end_all()

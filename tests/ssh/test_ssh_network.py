@@ -1,0 +1,99 @@
+"""A network between controller and host that is cut: two network namespaces with a veth pair. Needs root on Linux."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.commands import wait_until
+from tests.ssh.conftest import SshRunner
+from tests.ssh.sshd import Sshd, SshdUnavailable, make_worker, running_sshd
+
+from ras_runner.errors import RasRunnerError
+from ras_runner.hecras.project import Project
+from ras_runner.transports.base import Probe
+
+
+@dataclass
+class Lab:
+    """An sshd in a namespace of its own, and the cable to it."""
+
+    sshd: Sshd
+    cable: str
+
+    def cable_is(self, state: str) -> None:
+        """``up`` or ``down``."""
+        subprocess.run(["ip", "link", "set", self.cable, state], check=True)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A host behind a cable."""
+    name = f"ras{os.getpid()}"
+    space, cable, net = f"{name}n", f"{name}a"[:15], f"10.213.{os.getpid() % 250}"
+    commands = [
+        f"ip netns add {space}",
+        f"ip link add {cable} type veth peer name eth9 netns {space}",
+        f"ip addr add {net}.1/24 dev {cable}",
+        f"ip link set {cable} up",
+        f"ip -n {space} addr add {net}.2/24 dev eth9",
+        f"ip -n {space} link set eth9 up",
+        f"ip -n {space} link set lo up",
+    ]
+    with contextlib.ExitStack() as stack:
+        stack.callback(subprocess.run, ["ip", "netns", "del", space], capture_output=True, check=False)
+        stack.callback(subprocess.run, ["ip", "link", "del", cable], capture_output=True, check=False)
+        try:
+            for command in commands:
+                subprocess.run(command.split(), check=True, capture_output=True)
+            folder = tmp_path_factory.mktemp("lab")
+            inside = ("ip", "netns", "exec", space)
+            yield Lab(stack.enter_context(running_sshd(folder, address=f"{net}.2", command=inside)), cable)
+        except (OSError, subprocess.CalledProcessError, SshdUnavailable) as reason:
+            if os.environ.get("CI") == "true" and os.geteuid() == 0:
+                pytest.fail(str(reason))
+            pytest.skip(f"network namespaces or sshd cannot be had here: {reason}")
+
+
+def test_a_cable_that_is_out_for_five_seconds(lab: Lab, tmp_path: Path, project: Project):
+    runner = SshRunner(tmp_path, sshd=lab.sshd)
+    runner.write_inventory({"RAS_STANDIN_PACE": "0.05"})
+    controller = runner.start_running(2, project.folder, "--plans", "1,2")
+    lab.cable_is("down")
+    with pytest.raises(subprocess.TimeoutExpired):
+        controller.wait(timeout=5)
+    lab.cable_is("up")
+    assert controller.wait(timeout=60) == 0, (tmp_path / "started.log").read_text()
+    results = json.loads(runner.run("results", "--json").stdout)
+    assert [(r["success"], r["attempts"]) for r in results] == [(True, 1), (True, 1)]
+
+
+def test_a_silent_cut_is_noticed_and_what_ran_is_found_again(lab: Lab, tmp_path: Path):
+    """Nothing says that the host is gone: the keep-alive does, within 20 s; then the attempt is found and stopped."""
+    transport = make_worker(tmp_path, lab.sshd).transport
+    folder = transport.root / "w" / "a1"
+    transport.put(b"mkdir claim && echo $$ >claim/pid\nsleep 881\n", folder / "run.sh")
+    transport.launch("a1", folder, "run.sh")
+    probe = Probe("a1", folder, "")
+    lab.cable_is("down")
+    started = time.monotonic()
+    with pytest.raises(RasRunnerError, match=lab.sshd.address):
+        transport.poll([probe])
+    assert time.monotonic() - started < 25.0
+    lab.cable_is("up")
+
+    def found() -> bool:
+        with contextlib.suppress(RasRunnerError):
+            return transport.poll([probe])["a1"].alive
+        return False
+
+    wait_until(found, "it is found again", 30)
+    transport.stop(probe)
+    assert not transport.poll([probe])["a1"].alive

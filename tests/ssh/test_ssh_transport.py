@@ -1,0 +1,309 @@
+"""The SSH transport against a real sshd: names, transfers, processes, clocks, lost connections."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path, PurePosixPath
+
+import psutil
+import pytest
+from tests.commands import wait_until
+from tests.ssh.sshd import Sshd, make_worker
+
+from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
+from ras_runner.hashing import SourceChangedError, hash_file
+from ras_runner.transports import ssh as ssh_module
+from ras_runner.transports.base import Probe
+from ras_runner.transports.ssh import SshTransport
+from ras_runner.transports.ssh_bundle import StoreFile
+from ras_runner.transports.ssh_programs import MARK, Place
+
+HOSTILE = ["with space", 'it\'s "q"', "new\nline", "$(touch pwned)`id`", "-rf", "Ωé", ".hidden", "a;b&c|d", "*", "\\n"]
+
+
+@pytest.fixture
+def transport(tmp_path: Path, sshd: Sshd) -> SshTransport:
+    made = make_worker(tmp_path, sshd).transport
+    assert isinstance(made, SshTransport)
+    return made
+
+
+def attempt(transport: SshTransport, script: str = "", name: str = "a1") -> Probe:
+    """An attempt's folder with a run script that claims it as the real one does."""
+    folder = transport.root / "w" / name
+    text = f"mkdir claim || exit 0\necho $$ >claim/pid.tmp && mv claim/pid.tmp claim/pid\n{script}\n"
+    transport.put(text.encode(), folder / "run.sh")
+    return Probe(name, folder, "")
+
+
+def gone(transport: SshTransport, probe: Probe) -> bool:
+    return not transport.poll([probe])[probe.attempt].alive
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_files_with_hostile_names(transport: SshTransport, tmp_path: Path, name: str):
+    folder = transport.root / "w" / name
+    path = folder / name
+    transport.put(b"a\x00b\nc", path)
+    transport.link(path, folder / f"l{name}")
+    transport.copy(path, folder / f"c{name}")
+    assert transport.sizes([path, folder / f"l{name}", folder / "none"]) == {path: 5, folder / f"l{name}": 5}
+    assert transport.read(path) == b"a\x00b\nc"
+    assert transport.read(path, start=2, last=2) == b"\nc"
+    assert transport.read(folder / "none") is None
+    assert Path(path).stat().st_ino == Path(folder / f"l{name}").stat().st_ino
+    assert Path(path).stat().st_ino != Path(folder / f"c{name}").stat().st_ino
+    assert transport.claim(folder)
+    transport.copy(path, folder / f"c{name}")
+    collected = transport.collect(Probe("x", folder, ""), folder, ["[!l]*"], tmp_path / "scratch")
+    assert collected.names == (f"c{name}",)
+    assert (collected.folder / f"c{name}").read_bytes() == b"a\x00b\nc"
+    transport.remove(folder)
+    assert not Path(folder).exists()
+    assert not [*Path(transport.root).rglob("pwned"), *Path.home().glob("pwned")]
+
+
+def test_nothing_outside_the_worker_folder_is_removed(transport: SshTransport, tmp_path: Path):
+    keep = tmp_path / "keep"
+    keep.mkdir()
+    for path in (PurePosixPath(keep), transport.root, transport.root / ".." / "keep", PurePosixPath("/")):
+        with pytest.raises(WorkerError, match="not below the worker folder"):
+            transport.remove(path)
+    assert keep.is_dir()
+    transport.remove(transport.root / "never was")
+
+
+def test_store_files_are_verified_and_cannot_be_written(transport: SshTransport, tmp_path: Path):
+    source = tmp_path / "terrain"
+    for size in (0, 10, 1 << 17, (1 << 17) + 1, 5 << 20):
+        source.write_bytes(os.urandom(size))
+        target = transport.root / "store" / "ab" / str(size)
+        transport.put(source, target, digest=hash_file(source))
+        assert Path(target).read_bytes() == source.read_bytes()
+        assert Path(target).stat().st_mode & 0o777 == 0o444
+        with pytest.raises(SourceChangedError):
+            transport.put(source, target.with_name("other"), digest="0" * 64)
+    assert not list(Path(transport.root).rglob("*.part"))
+    assert not list(Path(transport.root).rglob("other"))
+
+
+def test_a_file_that_has_gone_is_the_users(transport: SshTransport, tmp_path: Path):
+    missing, target = tmp_path / "gone", transport.root / "store" / "gone"
+    with pytest.raises(InputError, match="gone cannot be read"):
+        transport.put(missing, target, digest="0" * 64)
+    with pytest.raises(InputError, match="gone cannot be read"):
+        transport.put_many([StoreFile(missing, target, "0" * 64)])
+    assert not list(Path(transport.root).rglob("*gone*"))
+
+
+def test_many_small_files_in_one_stream(transport: SshTransport, tmp_path: Path):
+    files = []
+    for number in range(300):
+        source = tmp_path / f"it's {number}"
+        source.write_bytes(os.urandom(number * 20) if number else b"")
+        digest = hash_file(source)
+        files.append(StoreFile(source, transport.root / "store" / digest[:2] / digest, digest))
+    files.append(files[5])
+    files[7].source.write_bytes(b"changed")
+    with pytest.raises(SourceChangedError, match="it's 7 changed"):
+        transport.put_many(files)
+    assert transport.sizes([files[7].target]) == {}
+    good = [file for file in files if file is not files[7]]
+    assert all(Path(file.target).read_bytes() == file.source.read_bytes() for file in good)
+    assert all(Path(file.target).stat().st_mode & 0o777 == 0o444 for file in good)
+    places = [Place(file.target, transport.root / "w" / "a1" / f"{i} $x", i % 2 == 0) for i, file in enumerate(good)]
+    transport.place(places)
+    transport.place(places)
+    assert all(Path(place.target).read_bytes() == Path(place.source).read_bytes() for place in places)
+    assert all((Path(p.target).stat().st_ino == Path(p.source).stat().st_ino) == p.link for p in places)
+    transport.put_many([])
+    assert not list(Path(transport.root).rglob("*.part"))
+
+
+def test_a_transfer_that_is_cut_goes_on_where_it_was(tmp_path: Path, sshd: Sshd, transport: SshTransport):
+    source = tmp_path / "large"
+    source.write_bytes(os.urandom(1 << 20) * 150)
+    target = transport.root / "store" / "large"
+    cuts: list[int] = []
+
+    def cut() -> None:
+        parts = Path(transport.root, "store")
+        wait_until(lambda: any(p.stat().st_size > 20 << 20 for p in parts.glob("*.part")), "it has begun", 30)
+        cuts.append(sshd.cut())
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    transport.put(source, target, digest=hash_file(source))
+    thread.join()
+    assert cuts[0] >= 1
+    assert hash_file(Path(target)) == hash_file(source)
+    assert not list(Path(transport.root).rglob("*.part"))
+
+
+def test_results_come_back_whole_with_times_of_this_clock(
+    transport: SshTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The controller's clock is an hour behind the host's; beyond the office results come compressed."""
+    probe = attempt(transport)
+    folder = probe.folder / "p"
+    transport.put(b"old", folder / "r.staged")
+    transport.launch("a1", probe.folder, "run.sh")
+    large = os.urandom(3 << 20) + bytes(3 << 20)
+    for name, data in (("r.hdf", large), ("r.empty", b""), ("r.tmp.hdf", b"left"), ("r.bco", b"text")):
+        Path(folder, name).write_bytes(data)
+    Path(folder, "r.link").symlink_to("/etc/passwd")
+    real = time.time()
+    monkeypatch.setattr(ssh_module.time, "time", lambda: real - 3600.0)
+    for far in (0.0, 1.0):
+        transport.connection.round_trip = far
+        scratch = tmp_path / f"scratch{far}"
+        found = transport.collect(probe, folder, ["r.hdf", "r.e*", "r.bco", "r.staged", "r.link", "r.hdf"], scratch)
+        assert found.names == ("r.hdf", "r.empty", "r.bco")
+        assert (scratch / "r.hdf").read_bytes() == large
+        assert (scratch / "r.bco").read_bytes() == b"text"
+        assert (scratch / "r.tmp.hdf").read_bytes() == b""
+        assert sorted(p.name for p in scratch.iterdir()) == ["r.bco", "r.empty", "r.hdf", "r.tmp.hdf"]
+        assert -1.0 < (scratch / "r.hdf").stat().st_mtime - (real - 3600.0) < 30.0
+
+
+def test_of_two_launches_one_runs_and_a_claim_is_kept(transport: SshTransport, tmp_path: Path, sshd: Sshd):
+    probe = attempt(transport, "echo ran >>runs\nprintf '{\"exit_code\": 3}\\n' >exit.json")
+    native = transport.launch("a1", probe.folder, "run.sh")
+    assert native.isdigit()
+    wait_until(lambda: gone(transport, probe), "the script ends")
+    transport.launch("a1", probe.folder, "run.sh")
+    wait_until(lambda: gone(transport, probe), "the second ends")
+    assert Path(probe.folder, "runs").read_text() == "ran\n"
+    status = transport.poll([probe])["a1"]
+    assert (status.alive, status.exit_code) == (False, 3)
+    assert status.seconds is not None
+    assert 0 <= status.seconds < 30
+    assert not transport.claim(probe.folder)
+    other = attempt(transport, name="a2")
+    assert transport.claim(other.folder)
+    assert transport.claim(other.folder), "a call whose answer was lost is repeated"
+    again = make_worker(tmp_path, sshd).transport
+    assert not again.claim(other.folder)
+    assert again.claim(transport.root / "w" / "never")
+
+
+def test_stop_ends_the_whole_tree_and_nothing_else(transport: SshTransport):
+    """Processes that left the session, ignore signals, or dropped their environment; a neighbour's stay."""
+    script = "trap '' TERM HUP INT\nsetsid sleep 871 &\nenv -i sleep 872 &\n(sh -c 'sleep 873 & wait') &\nsleep 874"
+    probe, other = attempt(transport, script), attempt(transport, "sleep 875", "a2")
+    for one in (probe, other):
+        transport.launch(one.attempt, one.folder, "run.sh")
+
+    def sleepers() -> set[str]:
+        found = set()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "sleep" and process.cmdline()[1:2] and process.cmdline()[1].startswith("87"):
+                    found.add(process.cmdline()[1])
+        return found
+
+    wait_until(lambda: sleepers() == {"871", "872", "873", "874", "875"}, "all run")
+    assert transport.poll([probe, other])["a1"].alive
+    transport.stop(probe)
+    assert sleepers() == {"875"}
+    looks = transport.poll([probe, other])
+    assert (looks["a1"].alive, looks["a1"].exit_code, looks["a2"].alive) == (False, None, True)
+    transport.stop(other)
+    assert sleepers() == set()
+
+
+def test_a_run_whose_script_was_killed_lives_as_long_as_its_engine(transport: SshTransport):
+    probe = attempt(transport, "sleep 876")
+    native = transport.launch("a1", probe.folder, "run.sh")
+    os.kill(int(native), 9)
+    wait_until(lambda: not psutil.pid_exists(int(native)), "the script is gone")
+    assert transport.poll([probe])["a1"].alive
+    transport.stop(probe)
+    assert gone(transport, probe)
+
+
+def test_tails_of_many_attempts_in_one_look(transport: SshTransport):
+    probes = []
+    for index in range(70):
+        folder = transport.root / "w" / f"m{index}"
+        path = folder / "p" / "it's.bco"
+        probes.append(Probe(f"m{index}", folder, "", (path, folder / "none")))
+    Path(probes[3].folder, "p").mkdir(parents=True)
+    Path(probes[3].progress_files[0]).write_bytes(b"x" * 9000 + b"\n@end\n\xff\x00tail")
+    looks = transport.poll(probes)
+    assert len(looks) == 70
+    (tail,) = looks["m3"].tails
+    assert tail.endswith("\n@end\n\xff\x00tail")
+    assert len(tail) == 4096
+    assert looks["m69"].tails == ()
+
+
+def test_eight_threads_share_a_connection_that_is_cut(transport: SshTransport, sshd: Sshd):
+    errors: list[Exception] = []
+
+    def work(number: int) -> None:
+        path = transport.root / "w" / f"t{number}" / "file"
+        try:
+            for turn in range(15):
+                transport.put(f"{number}-{turn}".encode() * 2000, path)
+                assert transport.read(path) == f"{number}-{turn}".encode() * 2000
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    sshd.cut()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_looks_fail_quickly_while_the_host_is_away_and_work_when_it_is_back(transport: SshTransport, sshd: Sshd):
+    probe = attempt(transport, "sleep 877")
+    transport.launch("a1", probe.folder, "run.sh")
+    sshd.stop()
+    for _ in range(3):
+        started = time.monotonic()
+        with pytest.raises(RasRunnerError, match=r"127\.0\.0\.1"):
+            transport.poll([probe])
+        assert time.monotonic() - started < 5.0
+    sshd.start()
+
+    def back() -> bool:
+        with contextlib.suppress(RasRunnerError):
+            return transport.poll([probe])["a1"].alive
+        return False
+
+    wait_until(back, "it is found again", 20)
+    transport.stop(probe)
+
+
+def test_a_full_disk_is_said_to_be_full(sshd: Sshd, tmp_path: Path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", mount], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        worker = make_worker(tmp_path, sshd, worker_folder=str(mount))
+        source = tmp_path / "large"
+        source.write_bytes(os.urandom(3 << 20))
+        for data in (source, os.urandom(100_000) * 12):
+            with pytest.raises(OperatorError, match=r"disk of the worker folder .* is full"):
+                worker.transport.put(data, worker.transport.root / "store" / "x")
+        assert not list(mount.rglob("*.part"))
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_processes_carry_the_mark(transport: SshTransport):
+    probe = attempt(transport, f'printf %s "${MARK}" >marked')
+    transport.launch("a1", probe.folder, "run.sh")
+    wait_until(lambda: gone(transport, probe), "it ends")
+    assert Path(probe.folder, "marked").read_text() == "a1"
