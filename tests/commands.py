@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from ras_runner import oscalls
+from ras_runner.campaign.journal import Journal
 from ras_runner.engines.scripts import HEARTBEAT_SECONDS
 
 #: Nothing here takes longer unless it hangs.
@@ -124,6 +125,13 @@ class Runner:
     def check_no_engine_runs(self) -> None:
         """Nothing of any attempt runs; what just ended gets a moment, less than a forgotten heartbeat would stay."""
         wait_until(lambda: not self.engines(), "no process of an attempt runs", HEARTBEAT_SECONDS / 2)
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """All attempts in the journal, oldest first."""
+        journal = Journal(self.state)
+        rows = [dict(row) for row in journal.rows("SELECT * FROM attempts ORDER BY created")]
+        journal.close()
+        return rows
 
     def workspaces(self) -> list[str]:
         """The attempt folders that exist on the worker."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.commands import Runner
 from tests.conformance.test_worker_types import docker_variables, ssh_variables
+from tests.services import needs_mounts
 
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
@@ -20,9 +19,7 @@ from ras_runner.hecras.project import Project
 @pytest.mark.docker
 @pytest.mark.ssh
 def test_twenty_plans_finish_on_the_others_when_one_host_is_broken(request: pytest.FixtureRequest, tmp_path: Path):
-    if sys.platform != "linux" or os.geteuid() != 0:
-        reason = "mounting a small file system needs root on Linux"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    needs_mounts()
     project = Project.open(write_example_project(tmp_path / "project", plans=20))
     runner = Runner(tmp_path)
     full = tmp_path / "full"

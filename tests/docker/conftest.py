@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,14 @@ from typing import Any
 import pytest
 from tests.commands import Runner
 from tests.docker.daemon import Daemon, DockerUnavailable, running_daemon
+from tests.services import mark_folder, not_here
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.docker)
+    mark_folder(items, HERE, pytest.mark.docker)
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +29,7 @@ def docker_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         try:
             running = stack.enter_context(running_daemon(tmp_path_factory.mktemp("dockerd")))
         except DockerUnavailable as reason:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(reason))
-            pytest.skip(str(reason))
+            not_here(reason)
         yield running
 
 

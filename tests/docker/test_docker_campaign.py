@@ -12,20 +12,12 @@ from tests.commands import wait_until
 from tests.docker.conftest import DockerRunner
 from tests.docker.daemon import STANDIN, Daemon
 
-from ras_runner.campaign.journal import Journal
 from ras_runner.errors import OperatorError
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 from ras_runner.transports.base import Probe
 from ras_runner.transports.docker import container_name, leftover_containers
 from ras_runner.workers.docker import this_owner
-
-
-def attempts(runner: DockerRunner) -> list[dict]:
-    journal = Journal(runner.state)
-    rows = [dict(row) for row in journal.rows("SELECT * FROM attempts ORDER BY created")]
-    journal.close()
-    return rows
 
 
 def test_plans_complete_and_leave_nothing(docker_runner: DockerRunner, project: Project):
@@ -45,7 +37,7 @@ def test_a_container_can_do_little(docker_runner: DockerRunner, project: Project
     docker_runner.slots = 4
     docker_runner.write_inventory(memory_per_plan="700m")
     docker_runner.start_running(1, project.folder, "--plans", "1", "--num-cores", "2")
-    row = attempts(docker_runner)[0]
+    row = docker_runner.attempts()[0]
     client = docker_runner.daemon.client
     found = client.inspect_container(container_name(row["id"]))
     host = found["HostConfig"]
@@ -114,7 +106,7 @@ def test_a_killed_controller_attaches(docker_runner: DockerRunner, project: Proj
     ids = {row["Id"] for row in docker_runner.daemon.containers()}
     done = docker_runner.run("resume")
     assert "attached" in done.stderr
-    rows = attempts(docker_runner)
+    rows = docker_runner.attempts()
     assert sorted(row["plan"] for row in rows) == ["01", "02", "03"]
     assert ids <= {row["native_id"] for row in rows}
     assert {row["outcome"] for row in rows} == {"completed"}
@@ -126,7 +118,7 @@ def test_containers_that_ended_without_a_controller_are_collected(docker_runner:
     docker_runner.leave_running(2, project.folder, "--plans", "1,2")
     wait_until(lambda: {row["State"] for row in docker_runner.daemon.containers()} == {"exited"}, "they end")
     docker_runner.run("resume")
-    assert {row["outcome"] for row in attempts(docker_runner)} == {"completed"}
+    assert {row["outcome"] for row in docker_runner.attempts()} == {"completed"}
     assert docker_runner.daemon.containers() == []
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.commands import Runner, wait_until
 from tests.integration.test_execute import snapshot
+from tests.services import needs_mounts
 
 from ras_runner.hecras.project import Project
 
@@ -22,9 +21,7 @@ pytestmark = pytest.mark.disk
 @pytest.fixture
 def mounts(tmp_path: Path):
     """Mount helper; everything is unmounted after the test."""
-    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("mount"):
-        reason = "mounting a small file system needs root on Linux"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    needs_mounts()
     mounted: list[Path] = []
 
     def mount(*args: object) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pytest
 from tests.commands import Runner, wait_until
+from tests.services import needs_mounts
 
 from ras_runner import ExecutionResult, compute_parallel_remote, init_ras_project, init_ras_worker
 from ras_runner.campaign import controller, work
@@ -203,9 +202,7 @@ def test_cancel_works_when_the_project_has_gone(runner: Runner, project: Project
 def test_a_journal_that_cannot_be_written_stops_the_controller_and_nothing_else(
     runner: Runner, project: Project, tmp_path: Path
 ):
-    if sys.platform != "linux" or os.geteuid() != 0:
-        reason = "mounting a small file system needs root on Linux"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    needs_mounts()
     runner.state.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(runner.state)], check=True)
     try:

@@ -18,19 +18,12 @@ from ras_runner.hecras.results import read_result
 KILLS = 20
 
 
-def attempts(runner: Runner) -> list[dict]:
-    journal = Journal(runner.state)
-    rows = [dict(row) for row in journal.rows("SELECT * FROM attempts ORDER BY created")]
-    journal.close()
-    return rows
-
-
 def test_a_running_plan_is_attached_to_and_not_run_twice(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_PACE"] = "0.02"
     runner.leave_running(2, project.folder, "--plans", "1,2,3")
     done = runner.run("resume")
     assert "attached" in done.stderr
-    rows = attempts(runner)
+    rows = runner.attempts()
     assert sorted(row["plan"] for row in rows) == ["01", "02", "03"]
     assert all(row["outcome"] == "completed" for row in rows)
     assert runner.workspaces() == []
@@ -42,7 +35,7 @@ def test_plans_that_ended_while_there_was_no_controller_are_collected(runner: Ru
     wait_until(lambda: not runner.engines(), "the engines end by themselves")
     assert project.file("p01.hdf") is None
     runner.run("resume")
-    assert {row["outcome"] for row in attempts(runner)} == {"completed"}
+    assert {row["outcome"] for row in runner.attempts()} == {"completed"}
     assert read_result(project.file("p01.hdf")).outcome.success
 
 
@@ -54,7 +47,7 @@ def test_interrupt_leaves_the_campaign_resumable_and_says_how(runner: Runner, pr
     assert "ras-runner resume" in (runner.folder / "started.log").read_text()
     assert runner.json("status")["state"] == "interrupted"
     runner.run("resume")
-    assert len(attempts(runner)) == 3
+    assert len(runner.attempts()) == 3
 
 
 def test_a_campaign_that_is_being_run_is_not_run_by_another(runner: Runner, project: Project):
@@ -70,7 +63,7 @@ def test_a_lost_run_script_is_reported_and_its_plan_runs_again(runner: Runner, p
     """Everything of an attempt is killed from outside while no controller looks: a reboot."""
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
     runner.leave_running(2, project.folder, "--plans", "1,2")
-    for row in attempts(runner):
+    for row in runner.attempts():
         from ras_runner import oscalls
 
         assert oscalls.stop_attempt(row["id"], row["native_id"]) == []
@@ -123,7 +116,7 @@ def test_thirty_plans_survive_a_controller_that_is_killed_again_and_again(runner
     results = runner.json("results")
     assert len(results) == 30
     assert all(r["success"] for r in results)
-    rows = [row for row in attempts(runner) if row["launched"] is not None and row["outcome"] != "infrastructure-lost"]
+    rows = [row for row in runner.attempts() if row["launched"] is not None and row["outcome"] != "infrastructure-lost"]
     assert sorted(row["plan"] for row in rows) == [f"{n:02}" for n in range(1, 31)], "a plan was computed twice"
     for number in project.plan_numbers:
         assert read_result(project.file(f"p{number}.hdf")).outcome.success

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.commands import Runner
+from tests.services import mark_folder, not_here
 from tests.ssh.sshd import STANDIN, Sshd, SshdUnavailable, running_sshd
 
 HERE = Path(__file__).parent
@@ -19,9 +19,7 @@ HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.ssh)
+    mark_folder(items, HERE, pytest.mark.ssh)
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +29,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         try:
             running = stack.enter_context(running_sshd(tmp_path_factory.mktemp("sshd")))
         except SshdUnavailable as reason:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(reason))
-            pytest.skip(str(reason))
+            not_here(reason)
         yield running
 
 

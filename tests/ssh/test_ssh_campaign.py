@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from tests.commands import wait_until
 from tests.ssh.conftest import SshRunner
 
-from ras_runner.campaign.journal import Journal
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
-
-
-def attempts(runner: SshRunner) -> list[dict[str, Any]]:
-    journal = Journal(runner.state)
-    rows = [dict(row) for row in journal.rows("SELECT * FROM attempts ORDER BY created")]
-    journal.close()
-    return rows
 
 
 def test_plans_run_there_and_their_results_come_back(runner: SshRunner, project: Project):
@@ -38,7 +29,7 @@ def test_plans_run_there_and_their_results_come_back(runner: SshRunner, project:
 
 def test_what_plans_share_travels_once(runner: SshRunner, project: Project):
     runner.execute(project.folder, "--plans", "1,2", "--max-concurrent", "1")
-    first, second = (row["staged"] for row in attempts(runner))
+    first, second = (row["staged"] for row in runner.attempts())
     geometry = project.plan("01").project.file(project.plan("01").geometry)
     assert project.plan("01").geometry == project.plan("02").geometry
     assert first > geometry.stat().st_size
@@ -50,7 +41,7 @@ def test_a_killed_controller_is_followed_by_one_that_attaches(runner: SshRunner,
     runner.leave_running(2, project.folder, "--plans", "1,2,3")
     done = runner.run("resume")
     assert "attached" in done.stderr
-    rows = attempts(runner)
+    rows = runner.attempts()
     assert sorted(row["plan"] for row in rows) == ["01", "02", "03"]
     assert all(row["outcome"] == "completed" for row in rows)
     assert runner.workspaces() == []
@@ -63,7 +54,7 @@ def test_cancel_leaves_no_process(runner: SshRunner, project: Project):
     runner.run("cancel")
     assert controller.wait(timeout=60) == 1
     assert runner.engines() == []
-    assert {row["outcome"] for row in attempts(runner)} == {"cancelled"}
+    assert {row["outcome"] for row in runner.attempts()} == {"cancelled"}
 
 
 def test_a_time_limit_leaves_no_process(runner: SshRunner, project: Project):
@@ -80,7 +71,7 @@ def test_connections_that_are_killed_in_mid_run_are_made_again(runner: SshRunner
     assert runner.sshd.cut() >= 1
     wait_until(runner.sshd.cut, "it comes back, and is cut again")
     assert controller.wait(timeout=90) == 0, (runner.folder / "started.log").read_text()
-    assert len(attempts(runner)) == 2
+    assert len(runner.attempts()) == 2
 
 
 def test_engine_errors_and_leftovers_are_judged_as_on_this_machine(runner: SshRunner, project: Project):

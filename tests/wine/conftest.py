@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.services import mark_folder, not_here
 from tests.wine.wine import REPO, Windows, WindowsMachine, WineUnavailable, build_folder, machine
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ DATA = REPO.parent / "shared" / "data"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.wine)
+    mark_folder(items, HERE, pytest.mark.wine)
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +35,7 @@ def windows_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window
                 machine(build_folder(), scratch, writable=[tmp_path_factory.getbasetemp()], readable=folders)
             )
         except WineUnavailable as reason:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(reason))
-            pytest.skip(str(reason))
+            not_here(reason)
         yield running
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ras_runner.campaign.events import task_ended
 from ras_runner.campaign.publish import check_writable
 from ras_runner.campaign.receipts import Receipt, find_receipt, inputs_digest, is_current
+from ras_runner.engines.base import RunSettings
 from ras_runner.errors import InputError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.inputs import check_inputs
@@ -52,6 +53,10 @@ class CampaignSettings(BaseModel):
     clear_geompre: bool = False
     keep_workspaces: bool = False
     quarantine: float = Field(5.0, ge=0)
+
+    def run_settings(self, worker: Worker) -> RunSettings:
+        """How a plan of the campaign is run on a worker."""
+        return RunSettings(worker.spec.cores(self.num_cores), self.clear_geompre, worker.spec.process_priority)
 
 
 @dataclass(frozen=True)

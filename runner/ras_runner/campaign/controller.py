@@ -31,7 +31,6 @@ from ras_runner.campaign.scheduler import (
 )
 from ras_runner.campaign.staging import Stager
 from ras_runner.campaign.work import CANCELLED, Ended, Fatal, Launched, Report, Work
-from ras_runner.engines.base import RunSettings
 from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 
@@ -179,9 +178,7 @@ class Controller:
     def _create(self, start: Start, records: list[tuple[str, dict[str, Any]]]) -> Attempt:
         worker = self.workers[start.worker]
         number = self._number(start.task)
-        settings = RunSettings(
-            worker.spec.cores(self.settings.num_cores), self.settings.clear_geompre, worker.spec.process_priority
-        )
+        settings = self.settings.run_settings(worker)
         attempt = new_attempt(uuid.uuid4().hex[:10], self.plans[start.task], worker, start.slot, settings)
         data = {
             "attempt": attempt.id,

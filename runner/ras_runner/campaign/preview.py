@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded, WorkerJoined
-from ras_runner.engines.base import RunSettings
 from ras_runner.engines.common import staged_name
 from ras_runner.hashing import FileHasher
 
@@ -72,7 +71,7 @@ def preview(
             continue
         start = starts.get(number)
         worker = by_name[start.worker] if start else next(w for w in workers if w.worker_id not in item.unable)
-        run = RunSettings(worker.spec.cores(settings.num_cores), settings.clear_geompre)
+        run = settings.run_settings(worker)
         with tempfile.TemporaryDirectory() as scratch:
             files = worker.engine.prepare(
                 item.inputs, run, staged_name(item.inputs.plan.project.name, worker.engine.system), Path(scratch)

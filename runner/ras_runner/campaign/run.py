@@ -15,7 +15,6 @@ from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.publish import remove_leftovers
 from ras_runner.campaign.scheduler import NO_SLOT, Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
-from ras_runner.engines.base import RunSettings
 from ras_runner.errors import InputError, OperatorError, TransientError, WorkerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
@@ -262,9 +261,7 @@ class _Run:
         return row["state"] == "launching" and not worker.transport.claim(worker.attempt_folder(row["id"]))
 
     def _attach(self, row: Row, worker: Worker) -> Attempt:
-        settings = RunSettings(
-            worker.spec.cores(self.settings.num_cores), self.settings.clear_geompre, worker.spec.process_priority
-        )
+        settings = self.settings.run_settings(worker)
         slot = NO_SLOT if row["state"] == "unpublished" else row["slot"]
         attempt = new_attempt(row["id"], self.plans[row["plan"]], worker, slot, settings)
         attempt.native_id, attempt.launched, attempt.staged = row["native_id"], row["launched"], row["staged"]
