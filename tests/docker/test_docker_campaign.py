@@ -15,7 +15,7 @@ from tests.docker.daemon import STANDIN, Daemon
 from ras_runner.errors import OperatorError
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
-from ras_runner.transports.base import Probe
+from ras_runner.transports.base import Probe, Upload
 from ras_runner.transports.docker import container_name, leftover_containers
 from ras_runner.workers.docker import this_owner
 
@@ -205,7 +205,7 @@ def test_a_user_who_may_not_use_the_socket(docker_daemon: Daemon):
 def test_a_launch_whose_answer_was_lost_is_not_repeated(docker_daemon: Daemon, tmp_path: Path):
     worker = docker_daemon.make_worker(tmp_path)
     transport, folder = worker.transport, worker.attempt_folder("twice")
-    transport.put(b"#!/bin/sh\nmkdir claim && sleep 1000\n", folder / "run.sh")
+    transport.put([Upload(b"#!/bin/sh\nmkdir claim && sleep 1000\n", folder / "run.sh")])
     first = transport.launch("twice", folder, "run.sh", cores=1)
     assert transport.launch("twice", folder, "run.sh", cores=1) == first
     assert transport.poll([Probe("twice", folder, "")])["twice"].alive
@@ -222,7 +222,7 @@ def test_an_image_that_has_gone_since(docker_daemon: Daemon, tmp_path: Path):
     worker = docker_daemon.make_worker(tmp_path, docker_image="ras-going")
     docker_daemon.client.remove_image("ras-going")
     folder = worker.attempt_folder("a")
-    worker.transport.put(b"", folder / "run.sh")
+    worker.transport.put([Upload(b"", folder / "run.sh")])
     with pytest.raises(OperatorError, match="image build --standin -t ras-going"):
         worker.transport.launch("a", folder, "run.sh", cores=1)
 

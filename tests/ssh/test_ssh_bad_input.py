@@ -15,6 +15,7 @@ from tests.ssh.sshd import Sshd, free_port, make_key, make_worker, running_sshd
 
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
 from ras_runner.transports import ssh_connection, ssh_login
+from ras_runner.transports.base import Upload
 from ras_runner.workers.registry import make_worker as make_any
 
 
@@ -182,7 +183,7 @@ def test_through_another_host(sshd: Sshd, tmp_path: Path):
         both.write_text("".join((s.folder / "known_hosts").read_text("ascii") for s in (sshd, jump)), "ascii")
         way = f"127.0.0.1:{jump.port}"
         worker = make_worker(tmp_path, sshd, proxy_jump=way, known_hosts=str(both))
-        worker.transport.put(b"x", worker.transport.root / "x")
+        worker.transport.put([Upload(b"x", worker.transport.root / "x")])
         assert jump.sessions()
         said = refused(tmp_path, sshd, OperatorError, proxy_jump=way)
         assert f"by way of 127.0.0.1:{jump.port}" in said

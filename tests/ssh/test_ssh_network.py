@@ -18,7 +18,7 @@ from tests.ssh.sshd import Sshd, SshdUnavailable, make_worker, running_sshd
 
 from ras_runner.errors import RasRunnerError
 from ras_runner.hecras.project import Project
-from ras_runner.transports.base import Probe
+from ras_runner.transports.base import Probe, Upload
 
 
 @dataclass
@@ -79,7 +79,7 @@ def test_a_silent_cut_is_noticed_and_what_ran_is_found_again(lab: Lab, tmp_path:
     """Nothing says that the host is gone: the keep-alive does, within 20 s; then the attempt is found and stopped."""
     transport = make_worker(tmp_path, lab.sshd).transport
     folder = transport.root / "w" / "a1"
-    transport.put(b"mkdir claim && echo $$ >claim/pid\nsleep 881\n", folder / "run.sh")
+    transport.put([Upload(b"mkdir claim && echo $$ >claim/pid\nsleep 881\n", folder / "run.sh")])
     transport.launch("a1", folder, "run.sh")
     probe = Probe("a1", folder, "")
     lab.cable_is("down")

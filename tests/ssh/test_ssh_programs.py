@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from ras_runner.transports import ssh_programs as programs
-from ras_runner.transports.base import Probe, Status
+from ras_runner.transports.base import Place, Probe, Status
 from ras_runner.transports.ssh_files import Incoming
 from ras_runner.transports.ssh_login import Hop, parse_hop
 from ras_runner.transports.ssh_shell import framed
@@ -38,7 +38,7 @@ def test_programs_in_each_shell(shell: list[str], tmp_path: Path):
     sh(shell, programs.receive_program(temporary, append=True), b"two")
     assert sh(shell, programs.commit_program(temporary, root / "y", "0" * 64, store=False)) == b"differs\n"
     assert not Path(temporary).exists()
-    sh(shell, programs.place_program([programs.Place(target, root / "w" / "a1" / "p" / "z", link=False)]))
+    sh(shell, programs.place_program([Place(target, root / "w" / "a1" / "p" / "z", link=False)]))
     assert programs.read_sizes(sh(shell, programs.sizes_program([target, root, temporary])), [target]) == {
         target: 76800
     }
@@ -74,7 +74,7 @@ def test_names_are_always_quoted():
         programs.remove_program(nasty),
         programs.read_program(nasty, 3, 4),
         programs.sizes_program([nasty]),
-        programs.place_program([programs.Place(nasty, nasty, link=True)]),
+        programs.place_program([Place(nasty, nasty, link=True)]),
         programs.launch_program("$(touch x)", nasty, "$(touch x)"),
         programs.poll_program([Probe("$(touch x)", nasty, "", (nasty,))], "b"),
         programs.stop_program(Probe("$(touch x)", nasty, "")),

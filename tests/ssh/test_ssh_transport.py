@@ -17,10 +17,9 @@ from tests.ssh.sshd import Sshd, make_worker
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
 from ras_runner.hashing import SourceChangedError, hash_file
 from ras_runner.transports import ssh as ssh_module
-from ras_runner.transports.base import Probe
+from ras_runner.transports.base import Place, Probe, Upload
 from ras_runner.transports.ssh import SshTransport
-from ras_runner.transports.ssh_bundle import StoreFile
-from ras_runner.transports.ssh_programs import MARK, Place
+from ras_runner.transports.ssh_programs import MARK
 
 HOSTILE = ["with space", 'it\'s "q"', "new\nline", "$(touch pwned)`id`", "-rf", "Ωé", ".hidden", "a;b&c|d", "*", "\\n"]
 
@@ -36,7 +35,7 @@ def attempt(transport: SshTransport, script: str = "", name: str = "a1") -> Prob
     """An attempt's folder with a run script that claims it as the real one does."""
     folder = transport.root / "w" / name
     text = f"mkdir claim || exit 0\necho $$ >claim/pid.tmp && mv claim/pid.tmp claim/pid\n{script}\n"
-    transport.put(text.encode(), folder / "run.sh")
+    transport.put([Upload(text.encode(), folder / "run.sh")])
     return Probe(name, folder, "")
 
 
@@ -48,17 +47,17 @@ def gone(transport: SshTransport, probe: Probe) -> bool:
 def test_files_with_hostile_names(transport: SshTransport, tmp_path: Path, name: str):
     folder = transport.root / "w" / name
     path = folder / name
-    transport.put(b"a\x00b\nc", path)
-    transport.link(path, folder / f"l{name}")
-    transport.copy(path, folder / f"c{name}")
-    assert transport.sizes([path, folder / f"l{name}", folder / "none"]) == {path: 5, folder / f"l{name}": 5}
+    transport.put([Upload(b"a\x00b\nc", path)])
+    transport.place([Place(path, folder / f"l{name}", link=True)])
+    transport.place([Place(path, folder / f"c{name}", link=False)])
+    assert transport.stored([path, folder / f"l{name}", folder / "none"]) == {path: 5, folder / f"l{name}": 5}
     assert transport.read(path) == b"a\x00b\nc"
     assert transport.read(path, start=2, last=2) == b"\nc"
     assert transport.read(folder / "none") is None
     assert Path(path).stat().st_ino == Path(folder / f"l{name}").stat().st_ino
     assert Path(path).stat().st_ino != Path(folder / f"c{name}").stat().st_ino
     assert transport.claim(folder)
-    transport.copy(path, folder / f"c{name}")
+    transport.place([Place(path, folder / f"c{name}", link=False)])
     collected = transport.collect(Probe("x", folder, ""), folder, ["[!l]*"], tmp_path / "scratch")
     assert collected.names == (f"c{name}",)
     assert (collected.folder / f"c{name}").read_bytes() == b"a\x00b\nc"
@@ -82,11 +81,11 @@ def test_store_files_are_verified_and_cannot_be_written(transport: SshTransport,
     for size in (0, 10, 1 << 17, (1 << 17) + 1, 5 << 20):
         source.write_bytes(os.urandom(size))
         target = transport.root / "store" / "ab" / str(size)
-        transport.put(source, target, digest=hash_file(source))
+        transport.put([Upload(source, target, hash_file(source))])
         assert Path(target).read_bytes() == source.read_bytes()
         assert Path(target).stat().st_mode & 0o777 == 0o444
         with pytest.raises(SourceChangedError):
-            transport.put(source, target.with_name("other"), digest="0" * 64)
+            transport.put([Upload(source, target.with_name("other"), "0" * 64)])
     assert not list(Path(transport.root).rglob("*.part"))
     assert not list(Path(transport.root).rglob("other"))
 
@@ -94,9 +93,9 @@ def test_store_files_are_verified_and_cannot_be_written(transport: SshTransport,
 def test_a_file_that_has_gone_is_the_users(transport: SshTransport, tmp_path: Path):
     missing, target = tmp_path / "gone", transport.root / "store" / "gone"
     with pytest.raises(InputError, match="gone cannot be read"):
-        transport.put(missing, target, digest="0" * 64)
+        transport.put([Upload(missing, target, "0" * 64)])
     with pytest.raises(InputError, match="gone cannot be read"):
-        transport.put_many([StoreFile(missing, target, "0" * 64)])
+        transport.put_many([Upload(missing, target, "0" * 64)])
     assert not list(Path(transport.root).rglob("*gone*"))
 
 
@@ -106,12 +105,12 @@ def test_many_small_files_in_one_stream(transport: SshTransport, tmp_path: Path)
         source = tmp_path / f"it's {number}"
         source.write_bytes(os.urandom(number * 20) if number else b"")
         digest = hash_file(source)
-        files.append(StoreFile(source, transport.root / "store" / digest[:2] / digest, digest))
+        files.append(Upload(source, transport.root / "store" / digest[:2] / digest, digest))
     files.append(files[5])
     files[7].source.write_bytes(b"changed")
     with pytest.raises(SourceChangedError, match="it's 7 changed"):
         transport.put_many(files)
-    assert transport.sizes([files[7].target]) == {}
+    assert transport.stored([files[7].target]) == {}
     good = [file for file in files if file is not files[7]]
     assert all(Path(file.target).read_bytes() == file.source.read_bytes() for file in good)
     assert all(Path(file.target).stat().st_mode & 0o777 == 0o444 for file in good)
@@ -137,7 +136,7 @@ def test_a_transfer_that_is_cut_goes_on_where_it_was(tmp_path: Path, sshd: Sshd,
 
     thread = threading.Thread(target=cut)
     thread.start()
-    transport.put(source, target, digest=hash_file(source))
+    transport.put([Upload(source, target, hash_file(source))])
     thread.join()
     assert cuts[0] >= 1
     assert hash_file(Path(target)) == hash_file(source)
@@ -150,7 +149,7 @@ def test_results_come_back_whole_with_times_of_this_clock(
     """The controller's clock is an hour behind the host's; beyond the office results come compressed."""
     probe = attempt(transport)
     folder = probe.folder / "p"
-    transport.put(b"old", folder / "r.staged")
+    transport.put([Upload(b"old", folder / "r.staged")])
     transport.launch("a1", probe.folder, "run.sh")
     large = os.urandom(3 << 20) + bytes(3 << 20)
     for name, data in (("r.hdf", large), ("r.empty", b""), ("r.tmp.hdf", b"left"), ("r.bco", b"text")):
@@ -249,7 +248,7 @@ def test_eight_threads_share_a_connection_that_is_cut(transport: SshTransport, s
         path = transport.root / "w" / f"t{number}" / "file"
         try:
             for turn in range(15):
-                transport.put(f"{number}-{turn}".encode() * 2000, path)
+                transport.put([Upload(f"{number}-{turn}".encode() * 2000, path)])
                 assert transport.read(path) == f"{number}-{turn}".encode() * 2000
         except Exception as error:
             errors.append(error)
@@ -296,7 +295,7 @@ def test_a_full_disk_is_said_to_be_full(sshd: Sshd, tmp_path: Path):
         source.write_bytes(os.urandom(3 << 20))
         for data in (source, os.urandom(100_000) * 12):
             with pytest.raises(OperatorError, match=r"disk of the worker folder .* is full"):
-                worker.transport.put(data, worker.transport.root / "store" / "x")
+                worker.transport.put([Upload(data, worker.transport.root / "store" / "x")])
         assert not list(mount.rglob("*.part"))
     finally:
         subprocess.run(["umount", mount], check=True)

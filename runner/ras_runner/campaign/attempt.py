@@ -21,7 +21,7 @@ from ras_runner.hashing import hash_file
 from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project
 from ras_runner.outcomes import Outcome
-from ras_runner.transports.base import Probe
+from ras_runner.transports.base import Probe, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scr
     engine, transport = attempt.worker.engine, attempt.worker.transport
     _stage(attempt, stager, scratch / attempt.id)
     script = _script(attempt)
-    transport.put(script, attempt.folder / script_name(engine.system))
+    transport.put([Upload(script, attempt.folder / script_name(engine.system))])
     if attempt.stopping:
         return False
     attempt.launched = time.time()

@@ -104,7 +104,7 @@ def _to_send(file: StagedFile, worker: Worker, hasher: FileHasher, sent: set[str
         return len(file.source)
     digest = hasher.digest(file.source)
     stored = worker.store_path(digest)
-    if digest in sent or worker.transport.sizes([stored]):
+    if digest in sent or worker.transport.stored([stored]):
         return 0
     sent.add(digest)
     return file.source.stat().st_size

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ras_runner.errors import InputError
 from ras_runner.hashing import SourceChangedError
 from ras_runner.hecras.inputs import Access
+from ras_runner.transports.base import Place, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,12 +111,12 @@ class Stager:
                 break
             target = attempt_folder / inside_tree(folder, file.place)
             if isinstance(file.source, bytes):
-                transport.put(file.source, target)
+                transport.put([Upload(file.source, target)])
                 moved += len(file.source)
                 continue
             stored, size = self._store(file.source)
             moved += size
-            (transport.link if file.access is Access.READ_ONLY else transport.copy)(stored, target)
+            transport.place([Place(stored, target, file.access is Access.READ_ONLY)])
         return moved
 
     def _lock(self, digest: str) -> threading.Lock:
@@ -130,10 +131,10 @@ class Stager:
             stored = self._worker.store_path(digest)
             with self._lock(digest):
                 size = source.stat().st_size
-                if self._worker.transport.sizes([stored]).get(stored) == size:  # a crash may have left it short
+                if self._worker.transport.stored([stored]).get(stored) == size:  # a crash may have left it short
                     return stored, 0
                 try:
-                    self._worker.transport.put(source, stored, digest=digest)
+                    self._worker.transport.put([Upload(source, stored, digest)])
                 except SourceChangedError:
                     continue
                 return stored, size

@@ -10,8 +10,43 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path, PurePath
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way to a worker.
+
+    Attributes:
+        source: a file of this machine, or what the file is to hold.
+        target: where it goes.
+        digest: BLAKE3 that it must have; what has one is a store file, read-only. Empty for private files.
+    """
+
+    source: Path | bytes
+    target: PurePath
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file that a worker makes of one it has.
+
+    Attributes:
+        source: the file that is there.
+        target: where it goes.
+        link: a hard link (a copy where the file system has none); else a private, writable copy.
+    """
+
+    source: PurePath
+    target: PurePath
+    link: bool
+
+
+def never() -> bool:
+    """Nobody wants it stopped."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +117,37 @@ class Transport(Protocol):
     def sees_our_files(self) -> bool:
         """Whether an engine there can read a file of this machine by its absolute path."""
 
-    def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
-        """The size in bytes of those of ``paths`` that are files, in one call."""
+    def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+        """The size in bytes of those of ``paths`` that are files, in one call; they count as used now.
 
-    def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
-        """Write a file atomically; folders are made. With ``digest`` (BLAKE3), what arrived is verified.
-
-        Raises:
-            SourceChangedError: the user's file no longer has that digest.
-            WorkerError: the worker's disk is full or not writable.
+        What was used lately is not taken by :meth:`trim`.
         """
 
-    def copy(self, source: PurePath, target: PurePath) -> None:
-        """A private, writable copy on the worker."""
+    def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
+        """Write files, each atomically, several at once where that pays; folders are made. What arrived is verified.
 
-    def link(self, source: PurePath, target: PurePath) -> None:
-        """A hard link on the worker (a copy where the file system has none)."""
+        Args:
+            files: what is to be sent.
+            stopped: asked between files; when true the rest is left out.
+
+        Raises:
+            SourceChangedError: some of the user's files no longer have their digest; the others are there.
+            InputError: one of them cannot be read.
+            WorkerError, OperatorError: the worker's disk is full or not writable.
+        """
+
+    def place(self, places: Sequence[Place]) -> None:
+        """Make links and copies on the worker, in one call; folders are made."""
+
+    def trim(self, limit: int) -> int:
+        """Make room in the store: the files that were not used for the longest time go, down to ``limit`` bytes.
+
+        Never taken: what a workspace has a hard link to, and what was used in the last hour. What transfers that were
+        cut have left behind goes after a day.
+
+        Returns:
+            The bytes that were freed.
+        """
 
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import OperatorError, RasRunnerError
 from ras_runner.oscalls import ATTEMPT_VARIABLE
-from ras_runner.transports.base import Collected, Probe, Status
+from ras_runner.transports.base import Collected, Place, Probe, Status, Upload, never
 from ras_runner.transports.docker_api import APIError, ImageNotFound, NotFound, docker_errors
 
 if TYPE_CHECKING:
@@ -104,21 +104,21 @@ class DockerTransport:
         """The worker folder."""
         return self.files.root
 
-    def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+    def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
         """The size in bytes of those of ``paths`` that are files."""
-        return self.files.sizes(paths)
+        return self.files.stored(paths)
 
-    def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
-        """Write a file atomically."""
-        self.files.put(source, target, digest=digest)
+    def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
+        """Write files, each atomically."""
+        self.files.put(files, stopped)
 
-    def copy(self, source: PurePath, target: PurePath) -> None:
-        """A private, writable copy."""
-        self.files.copy(source, target)
+    def place(self, places: Sequence[Place]) -> None:
+        """Hard links and copies: a container sees the file, not the store."""
+        self.files.place(places)
 
-    def link(self, source: PurePath, target: PurePath) -> None:
-        """A hard link: a container sees the file, not the store."""
-        self.files.link(source, target)
+    def trim(self, limit: int) -> int:
+        """Make room in the store."""
+        return self.files.trim(limit)
 
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file."""
@@ -220,11 +220,11 @@ class DockerTransport:
             return None
         state = {**found["State"], "MemoryLimit": found["HostConfig"]["Memory"]}
         with contextlib.suppress(RasRunnerError):  # it is only for the message
-            self.files.put(json.dumps(state).encode(), probe.folder / STATE_FILE)
+            self.files.put([Upload(json.dumps(state).encode(), probe.folder / STATE_FILE)])
             with self._errors("poll"):
                 said = self.client.logs(found["Id"], tail=50)
             if said:
-                self.files.put(said, probe.folder / "launch.log")
+                self.files.put([Upload(said, probe.folder / "launch.log")])
         return state
 
     def _kept_state(self, folder: PurePath) -> dict[str, Any] | None:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from ras_runner import oscalls
 from ras_runner.errors import OperatorError, RasRunnerError, TransientError, WorkerError
 from ras_runner.hashing import copy_hashed
-from ras_runner.transports.base import Collected, Probe, Status
+from ras_runner.transports.base import Collected, Place, Probe, Status, Upload, never
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _TAIL_BYTES = 4096
 #: What os.link says where there are no hard links, or not to this file: then it is copied.
@@ -41,31 +41,35 @@ class LocalTransport:
         self.root = root
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
-    def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+    def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
         """The size in bytes of those of ``paths`` that are files."""
         return {path: Path(path).stat().st_size for path in paths if Path(path).is_file()}
 
-    def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
-        """Write a file atomically, verified by ``digest`` if given."""
-        with self._step("stage", target):
-            self._write(Path(target), source, digest)
+    def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
+        """Write files, each atomically, verified by its digest if it has one."""
+        for file in files:
+            if stopped():
+                return
+            with self._step("stage", file.target):
+                self._write(Path(file.target), file.source, file.digest)
 
-    def copy(self, source: PurePath, target: PurePath) -> None:
-        """A private, writable copy."""
-        with self._step("stage", target):
-            self._clear(Path(target))
-            shutil.copyfile(source, target)
+    def place(self, places: Sequence[Place]) -> None:
+        """Hard links (copies where the file system has none) and private copies."""
+        for place in places:
+            with self._step("stage", place.target):
+                self._clear(Path(place.target))
+                if not (place.link and self._linked(place)):
+                    shutil.copyfile(place.source, place.target)
 
-    def link(self, source: PurePath, target: PurePath) -> None:
-        """A hard link, or a copy where the file system has none."""
-        with self._step("stage", target):
-            self._clear(Path(target))
-            try:
-                os.link(source, target)
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                shutil.copyfile(source, target)
+    @staticmethod
+    def _linked(place: Place) -> bool:
+        try:
+            os.link(place.source, place.target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return False
+        return True
 
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""

@@ -17,8 +17,8 @@ from ras_runner.errors import InputError, OperatorError, RasRunnerError, Transie
 from ras_runner.hashing import SourceChangedError, hash_bytes
 from ras_runner.retrying import retrying
 from ras_runner.transports import ssh_programs as programs
-from ras_runner.transports.base import Collected
-from ras_runner.transports.ssh_bundle import Bundle, StoreFile, receive_bundle_program
+from ras_runner.transports.base import Collected, Place, Upload, never
+from ras_runner.transports.ssh_bundle import Bundle, receive_bundle_program
 from ras_runner.transports.ssh_connection import Connection
 from ras_runner.transports.ssh_files import Incoming, Outgoing
 from ras_runner.transports.ssh_shell import Done
@@ -60,15 +60,18 @@ class SshTransport:
         """The host's name."""
         return self.connection.login.host
 
-    def sizes(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+    def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
         """The size in bytes of those of ``paths`` that are files, in one call."""
         made = programs.posix_paths(paths)
         return programs.read_sizes(self._run(programs.sizes_program(made), "stage").output, made) if made else {}
 
-    def put(self, source: Path | bytes, target: PurePath, *, digest: str = "") -> None:
-        """Write a file atomically; verified at the far end by SHA-256, at this one by ``digest`` if given."""
-        with _readable(source):
-            self._put(source, target, digest)
+    def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
+        """Write files, each atomically; verified at the far end by SHA-256, at this one by the digest if it has one."""
+        for file in files:
+            if stopped():
+                return
+            with _readable(file.source):
+                self._put(file.source, file.target, file.digest)
 
     def _put(self, source: Path | bytes, target: PurePath, digest: str) -> None:
         temporary = target.with_name(f"{target.name[:200]}.{uuid.uuid4().hex[:8]}.part")
@@ -88,7 +91,7 @@ class SshTransport:
         outgoing = Outgoing(source)
 
         def send() -> bool:
-            arrived = self.sizes([temporary]).get(temporary, 0) if outgoing.sent else 0
+            arrived = self.stored([temporary]).get(temporary, 0) if outgoing.sent else 0
             outgoing.restart(arrived)
             self._send(programs.receive_program(temporary, append=arrived > 0), outgoing, target)
             if digest and outgoing.blake3 != digest:
@@ -104,7 +107,7 @@ class SshTransport:
             self._forget(temporary)
             raise
 
-    def put_many(self, files: Sequence[StoreFile]) -> None:
+    def put_many(self, files: Sequence[Upload]) -> None:
         """Send many store files in one stream: for those that are too small to be worth a call each.
 
         Raises:
@@ -118,15 +121,7 @@ class SshTransport:
         if bundle.changed:
             raise _changed(bundle.changed[0])
 
-    def copy(self, source: PurePath, target: PurePath) -> None:
-        """A private, writable copy on the host."""
-        self.place([programs.Place(source, target, link=False)])
-
-    def link(self, source: PurePath, target: PurePath) -> None:
-        """A hard link on the host, or a copy where the file system has none."""
-        self.place([programs.Place(source, target, link=True)])
-
-    def place(self, places: Sequence[programs.Place]) -> None:
+    def place(self, places: Sequence[Place]) -> None:
         """Many links and copies on the host in one call."""
         self._run(programs.place_program(places), "stage", limit=600.0)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from dataclasses import dataclass
-from pathlib import Path, PurePath
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -13,24 +11,12 @@ from ras_runner.hashing import hash_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path, PurePath
+
+    from ras_runner.transports.base import Upload
 
 _CHUNK = 1 << 18
 _BLOCK = tarfile.BLOCKSIZE
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFile:
-    """A user's file on its way to a store.
-
-    Attributes:
-        source: the file.
-        target: where it goes; its name is the digest, or as plain.
-        digest: BLAKE3 that it must have.
-    """
-
-    source: Path
-    target: PurePath
-    digest: str
 
 
 class Bundle:
@@ -43,9 +29,9 @@ class Bundle:
         changed: files that no longer have their digest; they are not sent.
     """
 
-    def __init__(self, files: Sequence[StoreFile]) -> None:
+    def __init__(self, files: Sequence[Upload]) -> None:
         self._files = files
-        self.changed: list[Path] = []
+        self.changed: list[Path | bytes] = []
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The tar stream. Raises OSError."""
@@ -53,7 +39,7 @@ class Bundle:
         buffer, sums = bytearray(), dict[str, str]()
         folders: dict[PurePath, str] = {}
         for file in self._files:
-            data = file.source.read_bytes()
+            data = file.source if isinstance(file.source, bytes) else file.source.read_bytes()
             if hash_bytes(data) != file.digest:
                 self.changed.append(file.source)
                 continue

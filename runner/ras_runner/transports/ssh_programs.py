@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePath
 
-    from ras_runner.transports.base import Probe
+    from ras_runner.transports.base import Place, Probe
 
 #: Environment variable that every process of an attempt carries.
 MARK = "RAS_RUNNER_ATTEMPT"
@@ -64,15 +64,6 @@ class RemoteFile:
     name: str
     mtime: float
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A file that the host makes of one it has: a hard link, or a private copy."""
-
-    source: PurePath
-    target: PurePath
-    link: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ras_runner.engines.base import StagedFile
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.hashing import FileHasher, SourceChangedError, hash_bytes, hash_file
 from ras_runner.hecras.inputs import Access
+from ras_runner.transports.base import Place, Upload
 from ras_runner.transports.local import LocalTransport
 from ras_runner.workers.registry import make_worker
 
@@ -107,7 +108,7 @@ def test_what_arrives_is_verified(worker, tmp_path: Path):
     source.write_bytes(b"data")
     target = worker.transport.root / "store" / "x"
     with pytest.raises(SourceChangedError):
-        worker.transport.put(source, target, digest=hash_bytes(b"other"))
+        worker.transport.put([Upload(source, target, hash_bytes(b"other"))])
     assert list(Path(target).parent.iterdir()) == []
 
 
@@ -194,9 +195,9 @@ def test_a_result_whose_workspace_stays_is_a_file_of_its_own(tmp_path: Path):
 def test_staging_a_second_time_does_not_write_through_a_link_into_the_store(worker, tmp_path: Path, way: str):
     transport = worker.transport
     old, new, target = (transport.root / name for name in ("store-old", "store-new", "w/a1/terrain.hdf"))
-    transport.put(b"old", old), transport.put(b"new", new)
-    transport.link(old, target)
-    getattr(transport, way)(new, target)
+    transport.put([Upload(b"old", old), Upload(b"new", new)])
+    transport.place([Place(old, target, link=True)])
+    transport.place([Place(new, target, link=way == "link")])
     assert (Path(target).read_bytes(), Path(old).read_bytes(), Path(new).read_bytes()) == (b"new", b"old", b"new")
 
 
