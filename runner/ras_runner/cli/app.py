@@ -227,6 +227,20 @@ def workers(inventory: InventoryOption = None, engine: EngineOption = "", json: 
 
 
 @app.command()
+def doctor(
+    hosts: Annotated[
+        list[str] | None, typer.Argument(help="Hosts of the inventory; all if left out.", show_default=False)
+    ] = None,
+    inventory: InventoryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find out what keeps machines from being workers, and what to do about it; changes nothing."""
+    from ras_runner.cli import doctor as doctor_command
+
+    _leave(EXIT_OK if doctor_command.doctor(inventory, hosts or [], as_json=json) else EXIT_NO_WORKER)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to write the example project.")] = Path("ras-runner-demo"),
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ras_runner.workers.base import Worker
+
+#: Hosts that are looked at at once: those that do not answer take 15 s each.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +44,34 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     Raises:
         InputError: the inventory, a worker type or a parameter is wrong.
     """
+    source, entries = read_pool(inventory)
+    with ThreadPoolExecutor(min(_AT_ONCE, len(entries) or 1), thread_name_prefix="pool") as threads:
+        made = list(threads.map(lambda entry: _made(entry, engine), entries))
+    workers = tuple(found for found in made if not isinstance(found, str))
+    left_out = {entry.name: found for entry, found in zip(entries, made, strict=True) if isinstance(found, str)}
+    return Pool(source, workers, left_out)
+
+
+def read_pool(inventory: Path | None = None) -> tuple[str, list[WorkerEntry]]:
+    """Where the workers come from, for the user, and what is said of them there; none is looked at.
+
+    Raises:
+        InputError: the inventory cannot be read.
+    """
     path = find_inventory(inventory)
-    entries = read_inventory(path) if path else [WorkerEntry("local", "local", {"worker_id": "local"})]
-    source = str(path) if path else "this machine (no inventory given)"
-    workers: list[Worker] = []
-    left_out: dict[str, str] = {}
-    for entry in entries:
-        if not entry.type:
-            left_out[entry.name] = "it is in no worker group and has no ras_worker_type"
-            continue
-        parameters = {**entry.parameters, "engine": engine} if engine else entry.parameters
-        try:
-            workers.append(make_worker(entry.type, parameters))
-        except InputError:
-            raise
-        except RasRunnerError as error:
-            left_out[entry.name] = str(error)
-    return Pool(source, tuple(workers), left_out)
+    if path is None:
+        return "this machine (no inventory given)", [WorkerEntry("local", "local", {"worker_id": "local"})]
+    return str(path), read_inventory(path)
+
+
+def _made(entry: WorkerEntry, engine: str) -> Worker | str:
+    """The worker, or why the host is none. An InputError is for the user, whatever the other hosts are."""
+    if not entry.type:
+        return "it is in no worker group and has no ras_worker_type"
+    parameters = {**entry.parameters, "engine": engine} if engine else entry.parameters
+    try:
+        return make_worker(entry.type, parameters)
+    except InputError:
+        raise
+    except RasRunnerError as error:
+        return str(error)

@@ -1,0 +1,1 @@
+"""What ``ras-runner doctor`` looks at, by worker type."""

@@ -1,0 +1,213 @@
+"""What keeps a machine from being a worker: checks in order, each with its evidence and its remedy. Nothing is changed.
+
+What a worker needs is in requirements.yml, the one table that the Ansible roles are documented by, too.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from ras_runner.errors import InputError, RasRunnerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ras_runner.fleet.inventory import WorkerEntry
+
+#: Worker type -> module with ``checks(parameters)``.
+CHECKS = {
+    "docker": "ras_runner.fleet.checks.docker",
+    "local": "ras_runner.fleet.checks.local",
+    "ssh": "ras_runner.fleet.checks.ssh",
+}
+#: Hosts that are looked at at once.
+_AT_ONCE = 64
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look at one requirement found.
+
+    Attributes:
+        verdict: whether it is met.
+        evidence: what was seen; of what was not checked, why.
+        remedy: what to do in this case; empty for the requirement's usual remedy.
+    """
+
+    verdict: Verdict
+    evidence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How one requirement is looked at on one host.
+
+    Attributes:
+        requirement: its id in requirements.yml.
+        look: finds out; a :class:`RasRunnerError` that it raises is a failure, with its cause and action.
+        needs: requirements without which it cannot be looked at.
+    """
+
+    requirement: str
+    look: Callable[[], Finding]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a worker needs.
+
+    Attributes:
+        id: its name.
+        title: in a few words.
+        remedy: how it is met.
+        roles: the Ansible role that sees to it, by system (``windows``, ``linux``); none when a person has to.
+    """
+
+    id: str
+    title: str
+    remedy: str
+    roles: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A requirement and what was found.
+
+    Attributes:
+        requirement: what is needed.
+        finding: what was seen.
+        role: the Ansible role that sees to it on this system; empty when a person has to.
+    """
+
+    requirement: Requirement
+    finding: Finding
+    role: str
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it; empty when it is well, or was not looked at."""
+        bad = self.finding.verdict in (Verdict.WARNING, Verdict.FAILED)
+        return self.finding.remedy or (self.requirement.remedy if bad else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything that was found on one host.
+
+    Attributes:
+        worker_id: name of the worker.
+        type: its worker type.
+        rows: in the order in which things were looked at.
+    """
+
+    worker_id: str
+    type: str
+    rows: tuple[Row, ...]
+
+    @property
+    def failed(self) -> bool:
+        """True when it cannot be a worker as it is."""
+        return any(row.finding.verdict is Verdict.FAILED for row in self.rows)
+
+
+@functools.cache
+def requirements() -> Mapping[str, Requirement]:
+    """The table of requirements, by id."""
+    import yaml
+
+    table = yaml.safe_load(files("ras_runner.fleet").joinpath("requirements.yml").read_text(encoding="utf-8"))
+    return {
+        item["id"]: Requirement(item["id"], item["title"], item["remedy"], item.get("roles", {}))
+        for item in table["worker_requirements"]
+    }
+
+
+def examine(entries: Sequence[WorkerEntry]) -> list[Examination]:
+    """Look at all hosts at once; a host that does not answer holds up no other."""
+    if not entries:
+        return []
+    with ThreadPoolExecutor(min(_AT_ONCE, len(entries)), thread_name_prefix="doctor") as pool:
+        return list(pool.map(_examined, entries))
+
+
+def _checks(entry: WorkerEntry) -> list[Check]:
+    """The checks of its worker type; raises InputError when a variable of the host is wrong."""
+    module = CHECKS.get(entry.type)
+    if module is None:
+        raise InputError(
+            f"it has an unknown worker type {entry.type!r}" if entry.type else "it is in no worker group",
+            action=f"put it into a worker group, or give ras_worker_type: {', '.join(sorted(CHECKS))}",
+        )
+    made: list[Check] = import_module(module).checks(entry.parameters)
+    return made
+
+
+def _examined(entry: WorkerEntry) -> Examination:
+    findings: dict[str, Finding] = {}
+    try:
+        for check in _checks(entry):
+            findings[check.requirement] = _finding(check, findings)
+    except RasRunnerError as error:
+        findings["variables"] = Finding(Verdict.FAILED, error.cause, error.action)
+    table, system = requirements(), _system(entry.type)
+    rows = tuple(Row(table[name], found, table[name].roles.get(system, "")) for name, found in findings.items())
+    return Examination(str(entry.parameters.get("worker_id", entry.name)), entry.type or "no worker", rows)
+
+
+def _system(worker_type: str) -> str:
+    windows = sys.platform == "win32" if worker_type == "local" else worker_type in ("psexec", "winrm")
+    return "windows" if windows else "linux"
+
+
+def _finding(check: Check, before: Mapping[str, Finding]) -> Finding:
+    bad = (Verdict.FAILED, Verdict.NOT_CHECKED)
+    lacking = [name for name in check.needs if name in before and before[name].verdict in bad]
+    if lacking:
+        return Finding(Verdict.NOT_CHECKED, f"it needs: {requirements()[lacking[0]].title}")
+    try:
+        return check.look()
+    except RasRunnerError as error:
+        return Finding(Verdict.FAILED, error.cause, error.action)
+    except OSError as error:
+        return Finding(Verdict.FAILED, str(error))
+
+
+def as_data(examinations: Sequence[Examination]) -> list[dict[str, Any]]:
+    """The examinations as JSON data."""
+    return [
+        {
+            "worker_id": examination.worker_id,
+            "type": examination.type,
+            "failed": examination.failed,
+            "checks": [
+                {
+                    "requirement": row.requirement.id,
+                    "title": row.requirement.title,
+                    "verdict": row.finding.verdict.value,
+                    "evidence": row.finding.evidence,
+                    "remedy": row.remedy,
+                    "role": row.role,
+                }
+                for row in examination.rows
+            ],
+        }
+        for examination in examinations
+    ]
