@@ -263,8 +263,23 @@ def image_build(
     ] = "",
     docker_host: Annotated[
         str,
-        typer.Option("--docker-host", help="unix:///path/of/docker.sock [default: the usual one].", show_default=False),
+        typer.Option(
+            "--docker-host",
+            help="Daemon that builds: unix:///path/of/docker.sock or ssh://user@host [default: this machine's].",
+            show_default=False,
+        ),
     ] = "",
+    ssh_key_path: Annotated[
+        Path | None, typer.Option("--ssh-key-path", help="Key for ssh://user@host.", show_default=False)
+    ] = None,
+    passphrase: Annotated[
+        str, typer.Option("--passphrase", help="Of that key: env:NAME, file:path or keyring:service/user.")
+    ] = "",
+    known_hosts: Annotated[
+        Path | None,
+        typer.Option("--known-hosts", help="Accepted host keys [default: ~/.ssh/known_hosts].", show_default=False),
+    ] = None,
+    proxy_jump: Annotated[str, typer.Option("--proxy-jump", help="user@host:port to go through.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Build the image of a Docker worker, from HEC's archive or this installation; its name goes to stdout."""
@@ -277,7 +292,13 @@ def image_build(
         sha256=sha256,
         tag=tag,
         base=base,
-        docker_host=docker_host,
+        where={
+            "docker_host": docker_host,
+            "ssh_key_path": ssh_key_path,
+            "passphrase": passphrase,
+            "known_hosts": known_hosts,
+            "proxy_jump": proxy_jump,
+        },
         as_json=json,
     )
 

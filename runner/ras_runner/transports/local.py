@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from ras_runner import oscalls
 from ras_runner.errors import OperatorError, RasRunnerError, TransientError, WorkerError
 from ras_runner.hashing import copy_hashed
-from ras_runner.transports.base import Collected, Place, Probe, Status, Upload, never
+from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -159,8 +160,18 @@ class LocalTransport:
                 action="end them by hand; their workspace is kept",
             )
 
+    def attempts(self) -> list[Found]:
+        """The folders of attempts."""
+        found, folder = [], self.root / "w"
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):  # it has just gone
+                if path.is_dir() and not path.is_symlink():
+                    last = max(p.stat(follow_symlinks=False).st_mtime for p in (path, *path.iterdir()))
+                    found.append(Found(path.name, time.time() - last))
+        return found
+
     def _look(self, probe: Probe) -> Status:
-        alive = self._alive(probe)
+        alive = not probe.files_only and self._alive(probe)
         exit_code = self._exit_code(probe.folder)  # after the look at the process: it writes this as its last act
         if exit_code is not None:
             self._forget(probe.attempt)

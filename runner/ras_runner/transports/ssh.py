@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeVar
 
-    from ras_runner.transports.base import Probe, Status
+    from ras_runner.transports.base import Found, Probe, Status
 
     Result = TypeVar("Result")
 
@@ -194,6 +194,11 @@ class SshTransport:
         boundary = uuid.uuid4().hex
         done = self.connection.run(programs.poll_program(probes, boundary), step="poll", limit=30.0, patience=2.0)
         return self._parsed(lambda: programs.read_poll(done.output, probes, boundary), "poll")
+
+    def attempts(self) -> list[Found]:
+        """The folders of attempts."""
+        answer = self._run(programs.attempts_program(self.root), "sweep").output
+        return self._parsed(lambda: programs.read_attempts(answer), "sweep")
 
     def stop(self, probe: Probe) -> None:
         """End the whole process tree of an attempt."""

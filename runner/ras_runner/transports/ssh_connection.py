@@ -15,8 +15,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ras_runner.errors import RasRunnerError, TransientError
+from ras_runner.errors import RasRunnerError, TransientError, WorkerError
 from ras_runner.transports.ssh_login import CONNECT_SECONDS, Hop, Login, asyncssh_module
+from ras_runner.transports.ssh_pipe import pump
 from ras_runner.transports.ssh_shell import Done, Shell
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ _REST_SECONDS = 2.0
 #: A transfer that moves nothing for so long is given up, seconds.
 STALL_SECONDS = 60.0
 _CHUNK = 1 << 18
+
+
+class PipeRefusedError(WorkerError):
+    """The host does not open a socket of its own to us; sshd does not say why."""
 
 
 @functools.cache
@@ -63,6 +68,8 @@ class Connection:
         self._shells = asyncio.Semaphore(_SHELLS)
         self._long = asyncio.Semaphore(_LONG)
         self._transfers = asyncio.Semaphore(_TRANSFERS)
+        #: asyncio forgets tasks that nobody holds.
+        self._pumps: set[asyncio.Task[None]] = set()
 
     def run(
         self, program: str, *, step: str, limit: float = _QUICK_SECONDS, patience: float = 2 * CONNECT_SECONDS
@@ -88,6 +95,20 @@ class Connection:
     def receive(self, command: str, take: Callable[[bytes], None], *, step: str) -> Done:
         """Run a command and hand its output over piece by piece. Raises as :meth:`run`, and what ``take`` raises."""
         return self._call(self._receive(command, take, step), step)
+
+    def pipe(self, path: str, *, step: str, patience: float = 2.0) -> socket.socket:
+        """A socket whose other end is a Unix socket on the host.
+
+        Args:
+            path: of the socket there.
+            step: what it is for, for messages.
+            patience: seconds to wait for a connection that has to be made first.
+
+        Raises:
+            PipeRefusedError: nothing answers there, or the host does not allow it.
+            TransientError, WorkerError, OperatorError: as :meth:`run`.
+        """
+        return self._call(self._pipe(path, step, patience), step)
 
     def close(self) -> None:
         """End the connection; the next call makes a new one."""
@@ -170,6 +191,21 @@ class Connection:
         if result.returncode is None:
             raise self._lost(step, "it ended during a transfer")
         return Done(result.returncode, b"", _text(result.stderr))
+
+    async def _pipe(self, path: str, step: str, patience: float) -> socket.socket:
+        connection = await self._connected(step, patience)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await connection.open_unix_connection(path, encoding=None)
+        except asyncssh_module().ChannelOpenError as error:
+            if connection.is_closed():
+                raise
+            raise PipeRefusedError(str(error), step=step, host=self.login.host) from error
+        ours, theirs = socket.socketpair()
+        task = asyncio.create_task(pump(theirs, reader, writer))
+        self._pumps.add(task)
+        task.add_done_callback(self._pumps.discard)
+        return ours
 
     async def _connected(self, step: str, patience: float) -> asyncssh.SSHClientConnection:
         """The connection; made anew, once for all who wait, when it is gone."""

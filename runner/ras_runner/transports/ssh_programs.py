@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from ras_runner.transports.base import Status
+from ras_runner.transports.base import Found, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -223,23 +223,28 @@ def poll_program(probes: Sequence[Probe], boundary: str) -> str:
 
 def _look(index: int, probe: Probe) -> str:
     """The process before exit.json: the script writes that as its last act."""
-    folder, attempt = _q(probe.folder), quote(probe.attempt)
-    condition = "" if probe.whole_tree else "[ ! -f exit.json ] && "
+    folder = _q(probe.folder)
     tails = "".join(
         f'[ ! -f {_q(path)} ] || {{ say "tail {index}"; tail -c {TAIL_BYTES} {_q(path)}; }}\n'
         for path in probe.progress_files
     )
     return f"""cd {folder} 2>/dev/null && {{
-pid=; read -r pid 2>/dev/null <claim/pid
+{"" if probe.files_only else _look_at_processes(index, probe)}if [ -f exit.json ]; then
+say "exit {index} $(mtime claim) $(mtime exit.json)"; cat exit.json
+fi
+{tails}}}
+"""
+
+
+def _look_at_processes(index: int, probe: Probe) -> str:
+    attempt = quote(probe.attempt)
+    condition = "" if probe.whole_tree else "[ ! -f exit.json ] && "
+    return f"""pid=; read -r pid 2>/dev/null <claim/pid
 alive=0
 if [ -n "$pid" ] && [ -n "$(marked {attempt} "/proc/$pid/environ")" ]; then alive=1
 elif {condition}[ -n "$(marked {attempt} /proc/[0-9]*/environ)" ]; then alive=1
 fi
 say "alive {index} $alive"
-if [ -f exit.json ]; then
-say "exit {index} $(mtime claim) $(mtime exit.json)"; cat exit.json
-fi
-{tails}}}
 """
 
 
@@ -283,6 +288,39 @@ def _seconds(times: Sequence[str]) -> float | None:
     except ValueError:
         return None
     return max(0.0, ended - claimed)
+
+
+def attempts_program(root: PurePath) -> str:
+    """Print the clock, then for each attempt's folder its last change and its name; NUL-terminated."""
+    return f"""export LC_ALL=C
+cd {_q(root)}/w 2>/dev/null || {{ printf 'end\\0'; exit 0; }}
+printf '%s\\0' "$(date +%s)"
+for d in *; do
+  [ -d "$d" ] && [ ! -L "$d" ] || continue
+  last=0
+  for t in $(stat -c %Y "./$d" "./$d"/* 2>/dev/null); do [ "$t" -le "$last" ] || last=$t; done
+  printf '%s %s\\0' "$last" "$d"
+done
+printf 'end\\0'
+"""
+
+
+def read_attempts(output: bytes) -> list[Found]:
+    """What :func:`attempts_program` printed.
+
+    Raises:
+        BadAnswerError: it is cut short.
+    """
+    parts = output.split(b"\0")
+    if parts[-2:] != [b"end", b""]:
+        raise BadAnswerError("the list of attempts is cut short")
+    pairs = [part.split(b" ", 1) for part in parts[1:-2]]
+    return [Found(name.decode("utf-8", "surrogateescape"), float(parts[0]) - float(last)) for last, name in pairs]
+
+
+def give_program(folder: PurePath, user: str) -> str:
+    """Give an attempt's tree to ``uid:gid``; what is linked into the store stays whose it is, readable by all."""
+    return f"find {_q(folder)} \\( -type d -o -type f -links 1 \\) -exec chown -h {quote(user)} {{}} +\n"
 
 
 def stop_program(probe: Probe) -> str:
