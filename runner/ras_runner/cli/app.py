@@ -227,6 +227,43 @@ def workers(inventory: InventoryOption = None, engine: EngineOption = "", json: 
 
 
 @app.command()
+def sweep(
+    worker: Annotated[list[str] | None, typer.Argument(help="Worker ids; all if left out.", show_default=False)] = None,
+    inventory: Annotated[
+        Path | None,
+        typer.Option(
+            "-i",
+            "--inventory",
+            help="Inventory of workers [default: the workers of all campaigns in the journal].",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="End and remove it; without this it is only listed.")] = False,
+    workspaces: Annotated[
+        float | None,
+        typer.Option(
+            "--workspaces",
+            min=0,
+            help="Kept workspaces too, of plans that ended so many days ago.",
+            metavar="DAYS",
+            show_default=False,
+        ),
+    ] = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Also what this journal does not know and what is at rest for a day.")
+    ] = False,
+    json: JsonOption = False,
+    state_dir: StateOption = None,
+) -> None:
+    """List what crashes have left on workers: containers, processes, workspaces; remove it with --yes."""
+    from ras_runner.campaign.sweep import Wish
+    from ras_runner.cli import sweeping
+
+    wish = Wish(workspaces, unknown)
+    _leave(sweeping.sweep(inventory, worker or (), wish, state_dir, remove=yes, as_json=json))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to write the example project.")] = Path("ras-runner-demo"),
 ) -> None:
