@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -56,6 +58,19 @@ def test_programs_in_each_shell(shell: list[str], tmp_path: Path):
     assert programs.read_sums(sent[len(data) :], 2)[0] == hashlib.sha256(data).hexdigest()
     assert sh(shell, programs.read_program(target, 76790, 4)) == b"yes\n" + data[-4:]
     assert sh(shell, programs.stop_program(probe)).strip() == b""
+    os.link(target, Path(probe.folder, "p", "linked"))
+    if os.geteuid() == 0:
+        sh(shell, programs.give_program(probe.folder, "4321:4321"))
+        assert Path(probe.folder, "p", "z").stat().st_uid == Path(probe.folder).stat().st_uid == 4321
+        assert Path(target).stat().st_uid == 0  # a link into the store stays whose it is
+    (Path(probe.folder).parent / "link").symlink_to(probe.folder)
+    (Path(probe.folder).parent / "file").touch()
+    (Path(probe.folder).parent / "new\nline").mkdir()
+    os.utime(Path(probe.folder).parent / "new\nline", (0, time.time() - 86400))
+    found = {f.attempt: f.idle for f in programs.read_attempts(sh(shell, programs.attempts_program(root)))}
+    assert found.keys() == {"a1", "new\nline"}
+    assert found["a1"] < 3600 < 86000 < found["new\nline"] < 90000
+    assert programs.read_attempts(sh(shell, programs.attempts_program(root / "none"))) == []
     sh(shell, programs.remove_program(probe.folder))
     assert not Path(probe.folder).exists()
 

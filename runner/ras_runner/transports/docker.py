@@ -153,8 +153,6 @@ class DockerTransport:
             OperatorError: the image is not there, or has no shell.
             WorkerError: the daemon refused, or does not answer.
         """
-        if self._give:
-            self._give(folder, True)
         return retrying(
             lambda: self._launch(attempt, folder, script, cores, campaign),
             TransientError,
@@ -164,6 +162,8 @@ class DockerTransport:
         )
 
     def _launch(self, attempt: str, folder: PurePath, script: str, cores: int, campaign: str) -> str:
+        if self._give:
+            self._give(folder, True)
         with self._errors("launch"):
             try:
                 container = self._create(attempt, folder, script, cores, campaign)
