@@ -64,8 +64,8 @@ WORKER_TYPES = {
 
 
 ROWS = {name: pytest.param(name, marks=_marks(name)) for name in sorted(WORKER_TYPES)}
-#: The same without the rows whose files go the way of another row's.
-FILE_ROWS = [row for name, row in ROWS.items() if name != "docker-ssh"]
+#: The same without the row that is put together from two others, for what one of these does alone.
+SIMPLE_ROWS = [row for name, row in ROWS.items() if name != "docker-ssh"]
 
 
 @pytest.fixture(params=ROWS.values())
@@ -114,6 +114,7 @@ def test_each_way_to_fail(worker: Runner, project: Project):
     assert {p.name: p.read_bytes() for p in project.folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_time_limit(worker: Runner, project: Project):
     worker.environment["RAS_STANDIN_FAULT"] = "p01=hang:0.2"
     results = worker.execute(project.folder, "--plans", "1,2", "--timeout", "0.08", code=1)
@@ -157,6 +158,7 @@ def test_names_in_sub_folders_and_hostile_paths(worker: Runner, project: Project
     assert Path(result["hdf_path"]).parent == folder
 
 
+@pytest.mark.parametrize("worker", [ROWS[name] for name in ("docker-ssh", "local", "ssh")], indirect=True)
 def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
     """Strangers, running plans and kept workspaces stay; what still runs of attempts that were given up ends."""
     worker.environment["RAS_STANDIN_FAULT"] = "p01=unstable,p02=hang"
@@ -178,9 +180,8 @@ def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
     campaign = journal.campaign_id(None)
     journal.record_all(campaign, [attempt_ended(running, Outcome.INFRASTRUCTURE_LOST, "given up", "worker")])
     journal.close()
-    left = {item["attempt"]: item for item in worker.json("sweep")}
-    assert left[running]["running"] and not left[running]["due"]
-    worker.json("sweep", "--yes")
+    left = {item["attempt"]: item for item in worker.json("sweep", "--yes")}
+    assert left[running]["running"] and left[running]["done"] == "ended; its workspace is kept"
     worker.check_no_engine_runs()
     assert worker.workspaces() == sorted([failed, running, *strangers])
     done = {item["attempt"]: item["done"] for item in worker.json("sweep", "--yes", "--workspaces", "0")}
@@ -189,6 +190,7 @@ def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
     assert {row["cleaned"] for row in worker.attempts()} == {1}
 
 
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: Project):
     terrain = project.folder / "Terrain.hdf"
     with h5py.File(terrain, "w") as hdf:
@@ -201,7 +203,7 @@ def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worker", FILE_ROWS, indirect=True)
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_large_input_and_result(worker: Runner, tmp_path: Path):
     """300 MB that the plan reads, and a result that gets large by its output interval."""
     project = Project.open(write_example_project(tmp_path / "project", plans=1))
@@ -213,6 +215,7 @@ def test_large_input_and_result(worker: Runner, tmp_path: Path):
     assert result["success"], result
 
 
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_unchanged_plans_send_nothing(worker: Runner, project: Project):
     worker.execute(project.folder, "--plans", "1,2")
     again = worker.execute(project.folder, "--plans", "1,2")

@@ -262,7 +262,7 @@ def test_an_image_is_built_there(remote_runner: DockerRunner):
 
 
 def test_sweep_takes_our_containers_and_no_others(remote_runner: DockerRunner, project: Project):
-    """A container of a workspace that is gone goes; those of other owners, other folders and no attempt stay."""
+    """A container of a workspace that is gone goes; those of other owners, other folders, no attempt and today stay."""
     remote_runner.environment["RAS_STANDIN_FAULT"] = "p01=unstable"
     remote_runner.execute(project.folder, "--plans", "1", code=1)
     (attempt,) = remote_runner.attempts()
@@ -274,21 +274,27 @@ def test_sweep_takes_our_containers_and_no_others(remote_runner: DockerRunner, p
         "ras-runner-aaaaaaaaaa": ("aaaaaaaaaa", "somebody@else", folder / "aaaaaaaaaa"),
         "ras-runner-bbbbbbbbbb": ("bbbbbbbbbb", owner, "/elsewhere/w/bbbbbbbbbb"),
         "ras-runner-cccccccccc": ("cccccccccc", owner, folder / "cccccccccc"),
+        "ras-runner-dddddddddd": ("dddddddddd", owner, folder / "dddddddddd"),
     }
     for name, (identity, whose, where) in crowd.items():
         labels = {"ras-runner.attempt": identity, "ras-runner.owner": whose, "ras-runner.folder": str(where)}
         client.create_container(STANDIN, "true", name=name, labels=labels)
     client.create_container(STANDIN, "true", name="ras-runner-stranger")
-    (folder / "aaaaaaaaaa").mkdir()
+    for name in ("aaaaaaaaaa", "dddddddddd"):
+        (folder / name).mkdir()
+        os.utime(folder / name, (0, 0))
     try:
         left = {item["attempt"]: item for item in remote_runner.json("sweep")}
-        assert {name: (item["kind"], item["running"]) for name, item in left.items()} == {
-            attempt["id"]: ("kept", True),
-            "cccccccccc": ("unknown", True),
+        assert {name: (item["kind"], item["container"], item["running"]) for name, item in left.items()} == {
+            attempt["id"]: ("kept", True, False),
+            "cccccccccc": ("unknown", True, False),
+            "dddddddddd": ("unknown", True, False),
         }
+        remote_runner.run("sweep", "--yes")
+        assert (folder / "dddddddddd").exists()
         remote_runner.run("sweep", "--yes", "--unknown")
         names = {name.strip("/") for row in client.containers(all=True) for name in row["Names"]}
-        assert names == {*crowd, "ras-runner-stranger"} - {f"ras-runner-{attempt['id']}"}
+        assert names == {*crowd, "ras-runner-stranger"} - {f"ras-runner-{attempt['id']}", "ras-runner-dddddddddd"}
         assert remote_runner.workspaces() == sorted([attempt["id"], "aaaaaaaaaa"])
     finally:
         for row in client.containers(all=True):

@@ -64,7 +64,8 @@ class Leftover:
     Attributes:
         worker_id, attempt: where, and which.
         kind: what the journal says.
-        running: its processes still run, or its container is still there.
+        running: its processes or its container still run.
+        container: its container is still there.
         due: it is to be ended and removed; else it stays.
         campaign, plan, outcome: of the attempt; empty when it is not known.
         days: since it ended or, for what is not known, was changed.
@@ -75,6 +76,7 @@ class Leftover:
     attempt: str
     kind: Kind
     running: bool
+    container: bool
     due: bool
     campaign: str = ""
     plan: str = ""
@@ -85,7 +87,7 @@ class Leftover:
     @property
     def to_end(self) -> bool:
         """Its processes or its container are to go, whatever becomes of its workspace."""
-        return self.running and self.kind is not Kind.UNKNOWN
+        return (self.running or self.container) and self.kind is not Kind.UNKNOWN
 
 
 def find_leftovers(journal: Journal, worker: Worker, wish: Wish) -> list[Leftover]:
@@ -115,7 +117,9 @@ def _leftovers(journal: Journal, worker: Worker, wish: Wish, found: Sequence[Fou
     asked = [_probe(worker, f.attempt, rows[f.attempt]) for f in ours if not f.container]
     statuses = worker.transport.poll(asked) if asked else {}
     for f in ours:
-        yield _judged(journal, worker, wish, f, rows[f.attempt], f.container or statuses[f.attempt].alive)
+        yield _judged(
+            journal, worker, wish, f, rows[f.attempt], f.running if f.container else statuses[f.attempt].alive
+        )
 
 
 def _may_be_swept(worker: Worker, found: Found, row: Row | None, controlled: set[str]) -> bool:
@@ -141,7 +145,7 @@ def _judged(journal: Journal, worker: Worker, wish: Wish, found: Found, row: Row
     kind = Kind.KEPT if _kept(journal, row) else Kind.OVER
     due = kind is Kind.OVER or (wish.kept_days is not None and days >= wish.kept_days)
     names = (row["campaign"], row["plan"], row["outcome"])
-    return Leftover(worker.worker_id, found.attempt, kind, running, due, *names, days)
+    return Leftover(worker.worker_id, found.attempt, kind, running, found.container, due, *names, days)
 
 
 def _kept(journal: Journal, row: Row) -> bool:
@@ -177,7 +181,7 @@ def _end_and_remove(journal: Journal, worker: Worker, wish: Wish, item: Leftover
             return ""
     elif row["state"] != "ended":
         return "left alone: it is not over"
-    elif item.running:
+    elif item.to_end:
         worker.transport.stop(_probe(worker, item.attempt, row))
     if not item.due:
         return "ended; its workspace is kept"
@@ -185,4 +189,4 @@ def _end_and_remove(journal: Journal, worker: Worker, wish: Wish, item: Leftover
     if row is not None:
         shutil.rmtree(journal.state_dir / "scratch" / item.attempt, ignore_errors=True)
         journal.record(row["campaign"], "attempt-cleaned", attempt=item.attempt)
-    return "ended and removed" if item.running else "removed"
+    return "ended and removed" if item.to_end else "removed"

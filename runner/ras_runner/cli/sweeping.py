@@ -96,7 +96,8 @@ def _print(found: Sequence[Leftover], wish: Wish, *, removed: bool, as_json: boo
 
 
 def _cells(item: Leftover) -> list[Any]:
-    left = ("running, " if item.running else "") + {Kind.KEPT: "kept workspace"}.get(item.kind, "workspace")
+    parts = ["running" if item.running else "", "container" if item.container else ""]
+    left = ", ".join(part for part in (*parts, "kept workspace" if item.kind is Kind.KEPT else "workspace") if part)
     plan = item.done or ("to be removed" if item.due else "to be ended" if item.to_end else "stays")
     known = [item.campaign or "not known", item.plan, item.outcome]
     return [item.worker_id, item.attempt, *known, f"{item.days:.1f}", left, plan]

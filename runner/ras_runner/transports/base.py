@@ -98,11 +98,13 @@ class Found:
         attempt: its id: the name of a folder, which somebody else may have made.
         idle: seconds since anything was changed directly in its folder, by the worker's clock.
         container: it has a container, and that is ours.
+        running: that container is running.
     """
 
     attempt: str
     idle: float
     container: bool = False
+    running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +198,4 @@ class Transport(Protocol):
         """End the whole process tree that this attempt started; nothing else, and nothing by name."""
 
     def attempts(self) -> list[Found]:
-        """What attempts have left here, ours or of others who share the worker folder; never their containers."""
+        """What attempts have left here, ours or of others who share the worker folder. Processes are not looked at."""

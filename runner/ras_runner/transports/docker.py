@@ -22,9 +22,12 @@ from ras_runner.transports.docker_api import APIError, ImageNotFound, NotFound
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path, PurePath
+    from typing import TypeVar
 
     from ras_runner.transports.base import Transport
     from ras_runner.transports.docker_api import DockerDaemon
+
+    Result = TypeVar("Result")
 
 ATTEMPT_LABEL, CAMPAIGN_LABEL = "ras-runner.attempt", "ras-runner.campaign"
 OWNER_LABEL, FOLDER_LABEL = "ras-runner.owner", "ras-runner.folder"
@@ -153,17 +156,11 @@ class DockerTransport:
             OperatorError: the image is not there, or has no shell.
             WorkerError: the daemon refused, or does not answer.
         """
-        return retrying(
-            lambda: self._launch(attempt, folder, script, cores, campaign),
-            TransientError,
-            attempts=3,
-            first=0.2,
-            longest=3.0,
-        )
+        if give := self._give:  # only before there is a container: what runs in it could swap folders for links
+            _again(lambda: give(folder, True))
+        return _again(lambda: self._launch(attempt, folder, script, cores, campaign))
 
     def _launch(self, attempt: str, folder: PurePath, script: str, cores: int, campaign: str) -> str:
-        if self._give:
-            self._give(folder, True)
         with self._errors("launch"):
             try:
                 container = self._create(attempt, folder, script, cores, campaign)
@@ -189,18 +186,17 @@ class DockerTransport:
         """The folders of attempts, but for those of other owners' containers, and our containers."""
         with self._errors("sweep"):
             rows = self.client.containers(all=True, filters={"label": ATTEMPT_LABEL})
-        ours, others = set[str](), set[str]()
+        ours, others = dict[str, Found](), set[str]()
         for row in rows:
             labels = row["Labels"]
             attempt = labels[ATTEMPT_LABEL]
             if labels.get(OWNER_LABEL) != self.settings.owner:
                 others.add(attempt)
             elif labels.get(FOLDER_LABEL) == str(self.root / "w" / attempt):  # else of another worker folder
-                ours.add(attempt)
+                ours[attempt] = Found(attempt, time.time() - row["Created"], True, row["State"] in _ALIVE)
         folders = {f.attempt: f for f in self.files.attempts() if f.attempt not in others}
-        created = {row["Labels"][ATTEMPT_LABEL]: float(row["Created"]) for row in rows}
-        alone = [Found(a, time.time() - created[a], True) for a in sorted(ours - folders.keys())]
-        return [replace(f, container=f.attempt in ours) for f in folders.values()] + alone
+        both = {name: replace(ours.get(name, folder), idle=folder.idle) for name, folder in folders.items()}
+        return list({**ours, **both}.values())
 
     def stop(self, probe: Probe) -> None:
         """Kill the attempt's container, that is every process in it, and remove it."""
@@ -275,6 +271,11 @@ class DockerTransport:
             except APIError as error:
                 if "already in progress" not in str(error.explanation):
                     raise
+
+
+def _again(call: Callable[[], Result]) -> Result:
+    """Once more when the connection was lost: for what does no harm when done twice."""
+    return retrying(call, TransientError, attempts=3, first=0.2, longest=3.0)
 
 
 def container_name(attempt: str) -> str:
