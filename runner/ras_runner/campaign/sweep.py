@@ -140,7 +140,8 @@ def _probe(worker: Worker, attempt: str, row: Row | None) -> Probe:
 def _judged(journal: Journal, worker: Worker, wish: Wish, found: Found, row: Row | None, running: bool) -> Leftover:
     if row is None:
         due = wish.unknown and not running and found.idle >= _DAY
-        return Leftover(worker.worker_id, found.attempt, Kind.UNKNOWN, running, due, days=max(0.0, found.idle) / _DAY)
+        days = max(0.0, found.idle) / _DAY
+        return Leftover(worker.worker_id, found.attempt, Kind.UNKNOWN, running, found.container, due, days=days)
     days = (time.time() - row["ended"]) / _DAY
     kind = Kind.KEPT if _kept(journal, row) else Kind.OVER
     due = kind is Kind.OVER or (wish.kept_days is not None and days >= wish.kept_days)
