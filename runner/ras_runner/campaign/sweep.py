@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from sqlite3 import Row
 
     from ras_runner.campaign.journal import Journal
+    from ras_runner.transports.base import Status
     from ras_runner.workers.base import Worker
 
 _DAY = 86400.0
+#: A look at so many attempts ends well within a transport's time limit.
+_AT_ONCE = 50
 #: Ids as :mod:`ras_runner.campaign.controller` makes them: other folders are not ours, whatever they are.
 _ATTEMPT = re.compile(r"[0-9a-f]{10}")
 
@@ -115,11 +118,12 @@ def _leftovers(journal: Journal, worker: Worker, wish: Wish, found: Sequence[Fou
     ours = [f for f in found if _may_be_swept(worker, f, rows[f.attempt], controlled)]
     # one with a container is not asked about: that would write into its workspace
     asked = [_probe(worker, f.attempt, rows[f.attempt]) for f in ours if not f.container]
-    statuses = worker.transport.poll(asked) if asked else {}
+    statuses: dict[str, Status] = {}
+    for start in range(0, len(asked), _AT_ONCE):
+        statuses |= worker.transport.poll(asked[start : start + _AT_ONCE])
     for f in ours:
-        yield _judged(
-            journal, worker, wish, f, rows[f.attempt], f.running if f.container else statuses[f.attempt].alive
-        )
+        running = f.running if f.container else statuses[f.attempt].alive
+        yield _judged(journal, worker, wish, f, rows[f.attempt], running)
 
 
 def _may_be_swept(worker: Worker, found: Found, row: Row | None, controlled: set[str]) -> bool:

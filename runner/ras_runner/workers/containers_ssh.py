@@ -64,14 +64,17 @@ def remote_container_worker(kind: str, spec: LinuxSpec, address: DockerAddress) 
     uid, gid = _numbers(connection, "id -u; id -g")
     folder = prepared_folder(connection, spec.worker_folder or (HOME_FOLDER if uid else ROOT_FOLDER))
     check_folder(folder, connection.login.host)
-    user = User(uid, gid)
-    if uid == 0:
-        owner = _numbers(connection, f"stat -c '%u %g' {quote(str(folder))}")
-        user = User(*owner) if owner[0] else User(PLAIN_USER, PLAIN_USER)
-        user = User(user.uid, user.gid, _giver(connection, f"{user.uid}:{user.gid}", f"{uid}:{gid}"))
-    return container_worker(
-        kind, spec, SshTransport(connection, folder), connect_over_ssh(connection, address), address, user
-    )
+    user = User(uid, gid) if uid else _other_user(connection, folder, gid)
+    daemon = connect_over_ssh(connection, address)
+    return container_worker(kind, spec, SshTransport(connection, folder), daemon, address, user)
+
+
+def _other_user(connection: Connection, folder: PurePath, gid: int) -> User:
+    """Who containers run as where we are root: the folder's owner, else a plain user."""
+    uid, group = _numbers(connection, f"stat -c '%u %g' {quote(str(folder))}")
+    if not uid:
+        uid = group = PLAIN_USER
+    return User(uid, group, _giver(connection, f"{uid}:{group}", f"0:{gid}"))
 
 
 def _connection(place: DockerPlace, hop: Hop) -> Connection:
