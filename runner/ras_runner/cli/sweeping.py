@@ -46,7 +46,12 @@ def sweep(
         except RasRunnerError as error:
             problems = True
             talk(f"worker {entry.parameters['worker_id']} is left out: {error}")
-    _print(found, wish, removed=remove, as_json=as_json)
+    if as_json:
+        print_json([asdict(replace(item, days=round(item.days, 3))) for item in found])
+    elif found:
+        _print(found, wish, removed=remove)
+    else:
+        talk(f"nothing is left on {len(seen)} workers")
     return EXIT_NO_WORKER if problems else EXIT_OK
 
 
@@ -81,12 +86,9 @@ def _swept(journal: Journal, worker: Worker, wish: Wish, *, remove: bool) -> lis
     return remove_leftovers(journal, worker, wish, found)
 
 
-def _print(found: Sequence[Leftover], wish: Wish, *, removed: bool, as_json: bool) -> None:
-    if as_json:
-        print_json([asdict(replace(item, days=round(item.days, 3))) for item in found])
-    else:
-        columns = ["worker", "attempt", "campaign", "plan", "outcome", "days", "left", "what becomes of it"]
-        print_table("Left on workers", columns, [_cells(item) for item in found], right=(5,))
+def _print(found: Sequence[Leftover], wish: Wish, *, removed: bool) -> None:
+    columns = ["worker", "attempt", "campaign", "plan", "outcome", "days", "left", "what becomes of it"]
+    print_table("Left on workers", columns, [_cells(item) for item in found], right=(5,))
     if not removed and any(item.due or item.to_end for item in found):
         talk("nothing was removed; to do it: the same command with --yes")
     if wish.kept_days is None and any(item.kind is Kind.KEPT for item in found):
