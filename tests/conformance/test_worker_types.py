@@ -91,6 +91,7 @@ def test_success(worker: Runner, project: Project):
     assert worker.workspaces() == []
 
 
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_each_way_to_fail(worker: Runner, project: Project):
     worker.environment["RAS_STANDIN_FAULT"] = (
         "p01=crash:0.3,p02=unstable,p03=truncated,p04=exit:7,p05=oom:0.3,p06=no-finish,p07=failed-to-run"
@@ -158,7 +159,7 @@ def test_names_in_sub_folders_and_hostile_paths(worker: Runner, project: Project
     assert Path(result["hdf_path"]).parent == folder
 
 
-@pytest.mark.parametrize("worker", [ROWS[name] for name in ("docker-ssh", "local", "ssh")], indirect=True)
+@pytest.mark.parametrize("worker", [ROWS[name] for name in ("docker-ssh", "ssh")], indirect=True)
 def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
     """Strangers, running plans and kept workspaces stay; what still runs of attempts that were given up ends."""
     worker.environment["RAS_STANDIN_FAULT"] = "p01=unstable,p02=hang"

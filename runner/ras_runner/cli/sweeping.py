@@ -80,10 +80,13 @@ def _swept(journal: Journal, worker: Worker, wish: Wish, *, remove: bool) -> lis
     found = find_leftovers(journal, worker, wish)
     if not remove:
         return found
-    freed = trim_transfers(worker)
-    if freed:
-        talk(f"worker {worker.worker_id}: {size(freed)} of transfers that were cut are removed")
-    return remove_leftovers(journal, worker, wish, found)
+    done = remove_leftovers(journal, worker, wish, found)
+    try:
+        if freed := trim_transfers(worker):
+            talk(f"worker {worker.worker_id}: {size(freed)} of transfers that were cut are removed")
+    except RasRunnerError as error:  # what was done is told all the same
+        talk(f"worker {worker.worker_id}: {error}")
+    return done
 
 
 def _print(found: Sequence[Leftover], wish: Wish, *, removed: bool) -> None:
