@@ -35,11 +35,12 @@ def sweep(
     entries = _chosen(read_inventory(inventory) if inventory else _journal_entries(journal), names)
     found: list[Leftover] = []
     problems = False
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     for entry in entries:
         try:
             worker = make_worker(entry.type, entry.parameters)
-            place = (worker.type, worker.hostname, str(worker.transport.root))
+            daemon = str(entry.parameters.get("docker_host", ""))
+            place = (worker.type, worker.hostname, str(worker.transport.root), daemon)
             if place not in seen:
                 seen.add(place)
                 found += _swept(journal, worker, wish, remove=remove)
