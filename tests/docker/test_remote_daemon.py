@@ -19,7 +19,7 @@ from tests.docker.conftest import DockerRunner
 from tests.docker.daemon import BASE, STANDIN, Daemon
 from tests.services import not_here
 from tests.ssh.sshd import Sshd, running_sshd
-from tests.ssh.test_ssh_network import Lab, lab
+from tests.ssh.test_ssh_network import Lab, lab, wait_until_found
 
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError, WorkerError
 from ras_runner.hecras.project import Project
@@ -89,13 +89,7 @@ def test_a_silent_cut_is_noticed_and_the_container_is_found_again(
     with pytest.raises(TransientError, match=lab.sshd.address):
         transport.poll([probe])
     lab.cable_is("up")
-
-    def found() -> bool:
-        with contextlib.suppress(RasRunnerError):
-            return transport.poll([probe])["a1"].alive
-        return False
-
-    wait_until(found, "it is found again", 30)
+    wait_until_found(transport, probe)
     transport.stop(probe)
     assert not transport.poll([probe])["a1"].alive
     assert docker_daemon.containers() == []

@@ -18,7 +18,7 @@ from tests.ssh.sshd import Sshd, SshdUnavailable, make_worker, running_sshd
 
 from ras_runner.errors import RasRunnerError
 from ras_runner.hecras.project import Project
-from ras_runner.transports.base import Probe, Upload
+from ras_runner.transports.base import Probe, Transport, Upload
 
 
 @dataclass
@@ -62,6 +62,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             pytest.skip(f"network namespaces or sshd cannot be had here: {reason}")
 
 
+def wait_until_found(transport: Transport, probe: Probe) -> None:
+    """Wait until an attempt is seen running."""
+
+    def found() -> bool:
+        with contextlib.suppress(RasRunnerError):
+            return transport.poll([probe])[probe.attempt].alive
+        return False
+
+    wait_until(found, "it is found again", 30)
+
+
 def test_a_cable_that_is_out_for_five_seconds(lab: Lab, tmp_path: Path, project: Project):
     runner = SshRunner(tmp_path, sshd=lab.sshd)
     runner.write_inventory({"RAS_STANDIN_PACE": "0.05"})
@@ -88,12 +99,6 @@ def test_a_silent_cut_is_noticed_and_what_ran_is_found_again(lab: Lab, tmp_path:
         transport.poll([probe])
     assert time.monotonic() - started < 25.0
     lab.cable_is("up")
-
-    def found() -> bool:
-        with contextlib.suppress(RasRunnerError):
-            return transport.poll([probe])["a1"].alive
-        return False
-
-    wait_until(found, "it is found again", 30)
+    wait_until_found(transport, probe)
     transport.stop(probe)
     assert not transport.poll([probe])["a1"].alive
