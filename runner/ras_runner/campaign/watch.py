@@ -43,8 +43,9 @@ class _Eye:
     inbox: queue.SimpleQueue[tuple[Worker, tuple[Attempt, ...]] | None] = field(default_factory=queue.SimpleQueue)
     delay: float = POLL_FIRST
     due: float = 0.0
-    #: Since when a look is under way.
-    looking: float | None = None
+    looking: bool = False
+    #: Seconds that the look under way has been waited for.
+    waited: float = 0.0
     #: Since when looks have failed.
     blind: float | None = None
 
@@ -61,6 +62,7 @@ class Watch:
     def __init__(self, report: Callable[[Looked], None]) -> None:
         self._report = report
         self._eyes: dict[str, _Eye] = {}
+        self._asked = time.monotonic()
 
     def look(self, running: Iterable[Attempt]) -> float:
         """Begin the looks that are due, where something runs and no look is under way.
@@ -72,10 +74,10 @@ class Watch:
         soonest = POLL_LAST
         for name, attempts in _by_worker(running).items():
             eye = self._eye(name)
-            if eye.looking is not None:
+            if eye.looking:
                 continue
             if now >= eye.due:
-                eye.looking = now
+                eye.looking, eye.waited = True, 0.0
                 eye.inbox.put((attempts[-1].worker, tuple(attempts)))
             else:
                 soonest = min(soonest, eye.due - now)
@@ -95,7 +97,7 @@ class Watch:
             Seconds since when all looks at this worker have failed; less than 0 when this one did not.
         """
         eye, now = self._eye(looked.worker), time.monotonic()
-        eye.looking, eye.due = None, now + eye.delay
+        eye.looking, eye.due = False, now + eye.delay
         eye.delay = min(eye.delay * 1.5, POLL_LAST)
         if not isinstance(looked.found, Exception):
             eye.blind = None
@@ -104,12 +106,15 @@ class Watch:
         return now - eye.blind
 
     def overdue(self, running: Iterable[Attempt], limit: float) -> list[Looked]:
-        """What runs at workers that have not answered a look for ``limit`` seconds and more."""
+        """What runs at workers that have not answered a look for ``limit`` seconds. To be asked before each look."""
         now = time.monotonic()
+        step = min(now - self._asked, 2 * POLL_LAST)  # this machine may have slept: then nobody has waited
+        self._asked = now
         silent = []
         for name, attempts in _by_worker(running).items():
-            begun = self._eye(name).looking
-            if begun is not None and now - begun > limit + POLL_LAST:
+            eye = self._eye(name)
+            eye.waited += step
+            if eye.looking and eye.waited > limit + POLL_LAST:
                 silent.append(Looked(name, tuple(attempts), TransientError("it does not answer")))
         return silent
 
