@@ -90,6 +90,36 @@ def test_a_drained_worker_ends_what_it_has_is_attached_to_and_stays_drained(one:
     assert "have completed" in refused.stderr
 
 
+def test_requests_of_one_moment_do_not_contradict_each_other(one: Runner, project: Project):
+    """From several terminals: the controller sees them together."""
+    one.environment["RAS_STANDIN_FAULT"] = "p01=hang,p02=hang"
+    name = start(one, project)
+    one.run("workers", "add", name, "-i", inventory(one, two={}))
+    wait_until(lambda: [t["state"] for t in one.tasks().values()].count("running") == 2, "plan 03 waits for a slot")
+    journal = Journal(one.state)
+    member = members(journal, name)["two"]
+    spec = json.dumps({"type": member.type, "parameters": member.parameters})
+    asked = [("drain", "two"), ("drain", "here"), ("add", "two"), ("add", "two")]
+    events = [
+        (f"worker-{verb}-requested", {"worker": worker, "request": f"{number}", "spec": spec})
+        for number, (verb, worker) in enumerate(asked)
+    ]
+    journal.record_all(name, events)
+
+    def answers() -> list[str]:
+        query = (
+            "SELECT kind FROM events WHERE kind IN ('worker-added', 'worker-drained', 'worker-refused') "
+            "AND json_extract(data, '$.request') IN ('0', '1', '2', '3') ORDER BY json_extract(data, '$.request')"
+        )
+        return [row["kind"] for row in journal.rows(query)]
+
+    wait_until(lambda: len(answers()) == 4, "all are answered")
+    assert answers() == ["worker-drained", "worker-refused", "worker-added", "worker-added"]
+    assert not members(journal, name)["two"].drained
+    journal.close()
+    cancel(one)
+
+
 def test_what_cannot_be_done_is_refused_with_the_reason(one: Runner, project: Project, tmp_path: Path):
     name = start(one, project)
     solvers = tmp_path / "hec" / "bin"

@@ -29,6 +29,7 @@ from ras_runner.campaign.scheduler import (
     Start,
     Stop,
     Tick,
+    WorkerJoined,
 )
 from ras_runner.campaign.staging import Stager
 from ras_runner.campaign.watch import Looked, Watch
@@ -148,7 +149,8 @@ class Controller:
                 events += self._joined(report, records)
             else:
                 events += self._close(report, records)
-        events += self._requests(records)
+        if not any(isinstance(event, WorkerJoined) for event in events):  # the scheduler has to know of it first
+            events += self._requests(records)
         self._feed(records, *events, Tick(time.time()))
         self._look()
 
@@ -359,14 +361,16 @@ class Controller:
         if time.monotonic() < self._next_requests:
             return []
         self._next_requests = time.monotonic() + _REQUESTS_EVERY
-        self._seen_event, asked = self.journal.requests(self.campaign, self._seen_event)
         events: list[Event] = []
-        for kind, data in asked:
+        for event_id, kind, data in self.journal.requests(self.campaign, self._seen_event):
+            self._seen_event = event_id
             if kind != "cancel-requested":
                 left = self._members.asked(kind, data, records)
                 for event in left:
                     self.say(f"worker {event.worker} takes no further plans: {event.reason}")
-                events += left
+                if left:  # what is asked next is judged by what is left
+                    self._next_requests = 0.0
+                    return [*events, *left]
             elif data.get("plan") is None or data["plan"] in self.plans:
                 events.append(CancelRequested(data.get("plan")))
         return events

@@ -57,7 +57,8 @@ class Members:
     scheduler: Scheduler
     settings: CampaignSettings
     report: Callable[[Made], None]
-    _making: set[str] = field(default_factory=set)
+    #: Workers that are being made, and the requests for each by their ids.
+    _making: dict[str, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def asked(self, kind: str, data: Mapping[str, Any], records: Records) -> list[WorkerLeft]:
         """Deal with a request; what is to be journalled goes to ``records``."""
@@ -71,26 +72,33 @@ class Members:
             records.append(_refused(data, error))
             return []
         records.append(("worker-drained", dict(data)))
-        return [WorkerLeft(name, "drained")]
+        return [WorkerLeft(name, "drained")] if name in self.workers else []
 
     def made(self, made: Made, records: Records) -> list[WorkerJoined]:
         """Take a worker in that is ready, or refuse it."""
         name = made.asked["worker"]
-        self._making.discard(name)
+        waiting = self._making.pop(name)
+        del waiting[made.asked["request"]]
         if isinstance(made.made, RasRunnerError):
             records.append(_refused(made.asked, made.made))
             return []
         self.workers[name] = worker = made.made
         records.append(("worker-added", dict(made.asked)))
+        for asked in waiting.values():
+            self._confirm(name, asked, records)
         return [WorkerJoined(name, worker.spec.slots(self.settings.num_cores), worker.queue_priority, made.unable)]
 
     def _add(self, name: str, data: Mapping[str, Any], records: Records) -> None:
-        if name in self._making:
-            return  # asked again, as the answer takes its time
-        if not self.scheduler.takes_plans(name):
-            self._making.add(name)
+        if name in self._making:  # asked again, or by another: answered when it is made
+            self._making[name][data["request"]] = data
+        elif self.scheduler.takes_plans(name):
+            self._confirm(name, data, records)
+        else:
+            self._making[name] = {data["request"]: data}
             threading.Thread(target=self._make, args=(data,), name=f"make {name}", daemon=True).start()
-            return
+
+    def _confirm(self, name: str, data: Mapping[str, Any], records: Records) -> None:
+        """It takes plans already; refused when another worker of this name is meant."""
         there, spec = self.workers[name], json.loads(data["spec"])
         member = Member(there.type, there.spec.model_dump(mode="json"))
         if other := member.differences(Member(spec["type"], spec["parameters"])):

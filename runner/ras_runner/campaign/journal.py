@@ -142,16 +142,15 @@ class Journal:
             action=f"the latest are {', '.join(latest)}" if latest else "start one with: ras-runner execute PROJECT",
         )
 
-    def requests(self, campaign: str, after: int) -> tuple[int, list[tuple[str, dict[str, Any]]]]:
-        """What the user asked a controller for, with an event id above ``after``: (last id, kinds and their data)."""
+    def requests(self, campaign: str, after: int) -> list[tuple[int, str, dict[str, Any]]]:
+        """What the user asked a controller for, with an event id above ``after``: (id, kind, data) of each event."""
         found = self.rows(
             "SELECT id, kind, data FROM events WHERE campaign = ? AND id > ? AND kind IN "
             "('cancel-requested', 'worker-add-requested', 'worker-drain-requested') ORDER BY id",
             campaign,
             after,
         )
-        asked = [(row["kind"], json.loads(row["data"])) for row in found]
-        return (found[-1]["id"] if found else after), asked
+        return [(row["id"], row["kind"], json.loads(row["data"])) for row in found]
 
     def lock(self, campaign: str) -> FileLock:
         """The lock that the campaign's controller holds."""
