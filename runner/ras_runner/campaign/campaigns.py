@@ -41,6 +41,7 @@ class CampaignSettings(BaseModel):
         clear_geompre: leave the geometry preprocessor's files out, so that the engine makes them anew.
         keep_workspaces: keep all workspaces, not only those of plans that failed.
         quarantine: seconds that a worker rests after its first loss.
+        lost_after: seconds after which a worker that cannot be reached has lost the plans that run there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +54,7 @@ class CampaignSettings(BaseModel):
     clear_geompre: bool = False
     keep_workspaces: bool = False
     quarantine: float = Field(5.0, ge=0)
+    lost_after: float = Field(120.0, ge=0)
 
     def run_settings(self, worker: Worker) -> RunSettings:
         """How a plan of the campaign is run on a worker."""

@@ -46,10 +46,23 @@ APPLY: dict[str, tuple[str, ...]] = {
            VALUES (:project, :plan, :engine, :inputs, :result, :digest, :outcome, :warnings, :seconds, :worker,
                    :campaign, :attempt, :at)""",
     ),
-    # recorded for the reader; they change no table
+    "worker-added": (
+        """UPDATE campaigns SET workers = (SELECT json_group_array(json(value)) FROM (
+           SELECT value FROM json_each(campaigns.workers) WHERE json_extract(value, '$.parameters.worker_id') != :worker
+           UNION ALL SELECT :spec)) WHERE id = :campaign""",
+    ),
+    "worker-drained": (
+        """UPDATE campaigns SET workers = (SELECT json_group_array(json(CASE
+           WHEN json_extract(value, '$.parameters.worker_id') = :worker THEN json_set(value, '$.drained', json('true'))
+           ELSE value END)) FROM json_each(campaigns.workers)) WHERE id = :campaign""",
+    ),
+    # recorded for the reader, or for a controller; they change no table
     "attempt-attached": (),
     "cancel-requested": (),
     "worker-quarantined": (),
+    "worker-add-requested": (),
+    "worker-drain-requested": (),
+    "worker-refused": (),
 }
 
 

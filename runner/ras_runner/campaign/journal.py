@@ -142,15 +142,19 @@ class Journal:
             action=f"the latest are {', '.join(latest)}" if latest else "start one with: ras-runner execute PROJECT",
         )
 
-    def cancelled_plans(self, campaign: str, after: int) -> tuple[int, list[str | None]]:
-        """Cancel requests with an event id above ``after``: (last id, plans; None means all)."""
+    def requests(self, campaign: str, after: int) -> list[tuple[int, str, dict[str, Any]]]:
+        """What the user asked a controller for, with an event id above ``after``: (id, kind, data) of each event."""
         found = self.rows(
-            "SELECT id, data FROM events WHERE campaign = ? AND kind = 'cancel-requested' AND id > ? ORDER BY id",
+            "SELECT id, kind, data FROM events WHERE campaign = ? AND id > ? AND kind IN "
+            "('cancel-requested', 'worker-add-requested', 'worker-drain-requested') ORDER BY id",
             campaign,
             after,
         )
-        plans = [json.loads(row["data"]).get("plan") for row in found]
-        return (found[-1]["id"] if found else after), plans
+        return [(row["id"], row["kind"], json.loads(row["data"])) for row in found]
+
+    def lock(self, campaign: str) -> FileLock:
+        """The lock that the campaign's controller holds."""
+        return FileLock(self.state_dir / "locks" / f"{campaign}.lock")
 
     def last_event(self, campaign: str) -> int:
         """Id of the campaign's latest event."""

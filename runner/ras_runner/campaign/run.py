@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -13,12 +12,22 @@ from ras_runner.campaign.attempt import Attempt, new_attempt
 from ras_runner.campaign.campaigns import CampaignSettings, unable_workers
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
+from ras_runner.campaign.membership import members
 from ras_runner.campaign.publish import remove_leftovers
-from ras_runner.campaign.scheduler import NO_SLOT, Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
+from ras_runner.campaign.scheduler import (
+    NO_SLOT,
+    Attached,
+    Blame,
+    CancelRequested,
+    Policy,
+    Scheduler,
+    TaskAdded,
+    WorkerJoined,
+    WorkerLeft,
+)
 from ras_runner.errors import InputError, OperatorError, TransientError, WorkerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
-from ras_runner.oscalls import FileLock
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 
@@ -30,11 +39,6 @@ if TYPE_CHECKING:
     from ras_runner.campaign.scheduler import Event
     from ras_runner.hecras.plan import Plan
     from ras_runner.workers.base import Worker
-
-
-def campaign_lock(journal: Journal, campaign: str) -> FileLock:
-    """The lock that the campaign's controller holds."""
-    return FileLock(journal.state_dir / "locks" / f"{campaign}.lock")
 
 
 class Mode(StrEnum):
@@ -66,7 +70,7 @@ def run_campaign(
 def _controlling(journal: Journal, campaign: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:  # is_controlled of another process may hold it for an instant
-            stack.enter_context(campaign_lock(journal, campaign).held(0.5))
+            stack.enter_context(journal.lock(campaign).held(0.5))
         except TimeoutError:
             raise OperatorError(
                 f"campaign {campaign} is being run by another ras-runner",
@@ -107,23 +111,11 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
 
 def is_controlled(journal: Journal, campaign: str) -> bool:
     """True while a controller, of whatever process, runs this campaign."""
-    lock = campaign_lock(journal, campaign)
+    lock = journal.lock(campaign)
     if not lock.acquire():
         return True
     lock.release()
     return False
-
-
-def campaign_workers(journal: Journal, campaign: str) -> list[Worker]:
-    """The workers that a campaign was made with.
-
-    Raises:
-        InputError, OperatorError: one of them can no longer be made.
-    """
-    from ras_runner.workers.registry import make_worker
-
-    row = journal.row("SELECT workers FROM campaigns WHERE id = ?", campaign)
-    return [make_worker(item["type"], item["parameters"]) for item in json.loads(row["workers"])] if row else []
 
 
 #: Outcomes that ``resume`` gives another chance: the plan itself was not at fault.
@@ -165,6 +157,8 @@ class _Run:
             WorkerJoined(w.worker_id, w.spec.slots(self.settings.num_cores), w.queue_priority)
             for w in self.workers.values()
         ]
+        known = members(self.journal, self.campaign).items()
+        events += [WorkerLeft(name, "drained") for name, member in known if member.drained and name in self.workers]
         events += [
             TaskAdded(
                 row["plan"], row["expected"], self._affinity(row), *self._behind(row["plan"]), self.unable[row["plan"]]
@@ -230,7 +224,7 @@ class _Run:
             worker = self.workers.get(row["worker"])
             if worker is not None and row["plan"] in self.plans and self._was_launched(row, worker):
                 attached.append(self._attach(row, worker))
-            elif row["state"] != "unpublished":  # a good result is kept, whatever becomes of the campaign
+            elif worker is None or row["state"] != "unpublished":  # a good result within reach is kept
                 self._discard(row, worker)
         for row in self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state = 'ended' AND cleaned = 0 "
@@ -274,8 +268,10 @@ class _Run:
         """End an attempt that is not to go on: never launched, or its plan has gone from the project."""
         if worker is not None and row["state"] != "staging":
             worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
-        reason = "given up by a later controller: never launched, or its plan is gone"
-        self.journal.record_all(self.campaign, [attempt_ended(row["id"], Outcome.INFRASTRUCTURE_LOST, reason)])
+        reason, blame = "given up by a later controller: never launched, or its plan is gone", Blame.NOBODY
+        if worker is None:  # it is stopped by the next controller that reaches the worker
+            reason, blame = f"given up: its worker {row['worker']} was drained and is not to be had", Blame.WORKER
+        self.journal.record_all(self.campaign, [attempt_ended(row["id"], Outcome.INFRASTRUCTURE_LOST, reason, blame)])
         if worker is not None:
             self._clean(row)
 

@@ -62,11 +62,15 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class WorkerJoined:
-    """A worker can take plans: ``slots`` at once, lower ``queue_priority`` first."""
+    """A worker can take plans: ``slots`` at once, lower ``queue_priority`` first; again, when it had left or was out.
+
+    ``unable``: those of the tasks that are there already which its engine cannot run.
+    """
 
     worker: str
     slots: int
     queue_priority: int = 0
+    unable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +254,20 @@ class Scheduler:
         rests = [w.rests_until for w in self._workers.values() if not w.out and w.rests_until > self._now]
         return min(rests, default=None)
 
+    def takes_plans(self, worker: str) -> bool:
+        """False for a worker that has not joined, has left, or is out for good; a quarantine is none of these."""
+        return worker in self._workers and not self._workers[worker].out
+
+    def stranded_without(self, worker: str) -> list[str]:
+        """The waiting tasks that no other worker could take."""
+        others = {name for name, known in self._workers.items() if not known.out} - {worker}
+        waiting = (task for task in self._tasks.values() if task.outcome is None and task.worker is None)
+        return [task.name for task in waiting if not others - task.unable]
+
     def _take(self, event: Event) -> list[Decision]:
         match event:
-            case WorkerJoined(name, slots, priority):
-                self._join(name, slots, priority)
+            case WorkerJoined():
+                self._join(event)
             case WorkerLeft(name, reason):
                 self._workers[name].out = reason or "left"
             case TaskAdded():
@@ -268,12 +282,20 @@ class Scheduler:
                 self._now = max(self._now, at)
         return []
 
-    def _join(self, name: str, slots: int, priority: int) -> None:
-        if slots < 1:
+    def _join(self, event: WorkerJoined) -> None:
+        name = event.worker
+        if event.slots < 1:
             raise ValueError(f"worker {name} has no slots")
-        if name in self._workers:
+        if self.takes_plans(name):
             raise ValueError(f"worker {name} has joined already")
-        self._workers[name] = _Worker(name, slots, priority, list(range(slots)))
+        # what has run on since it left holds its slot
+        held = {task.slot for task in self._tasks.values() if task.worker == name}
+        free = [slot for slot in range(event.slots) if slot not in held]
+        seen = self._workers[name].seen if name in self._workers else set()
+        self._workers[name] = _Worker(name, event.slots, event.queue_priority, free, seen=seen)
+        for unable in event.unable & self._tasks.keys():
+            self._tasks[unable].unable |= {name}
+            self._some_unable = True
 
     def _add(self, event: TaskAdded) -> None:
         if event.task in self._tasks:
@@ -302,7 +324,7 @@ class Scheduler:
             raise ValueError(f"task {task.name} is not running")
         self._now = max(self._now, event.at)
         worker = self._workers[task.worker]
-        if task.slot != NO_SLOT:
+        if task.slot != NO_SLOT and task.slot < worker.slots:  # it may have joined again with fewer
             bisect.insort(worker.free, task.slot)
         task.worker, task.slot = None, NO_SLOT
         self._running -= 1
@@ -313,6 +335,8 @@ class Scheduler:
         if event.blame is Blame.NOBODY:
             if event.outcome.success or event.outcome.model_failure:  # the machine did its part
                 worker.strikes, worker.probing = 0, False
+            return []
+        if worker.out:
             return []
         if self._now < worker.rests_until and event.blame is Blame.WORKER:
             return []  # one incident (a reboot, say) ends all attempts on a machine: it counts once

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
-from ras_runner.campaign.run import Mode, campaign_workers, is_controlled, run_campaign, stop_campaign
+from ras_runner.campaign.membership import campaign_workers
+from ras_runner.campaign.run import Mode, is_controlled, run_campaign, stop_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
 from ras_runner.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER, EXIT_OK, EXIT_PLAN_FAILED
 from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
 from ras_runner.cli.live import LiveView
-from ras_runner.cli.output import print_json, print_table, short, size, talk
+from ras_runner.cli.output import print_json, print_table, short, size, talk, talk_of_standin
 from ras_runner.errors import OperatorError
 from ras_runner.fleet.pool import make_pool
 from ras_runner.hecras.project import Project, plan_number
@@ -73,10 +74,7 @@ def _ready(order: Order) -> Ready:
         )
     for worker in pool.workers:
         if worker.engine.name.startswith("stand-in"):
-            talk(
-                f"worker {worker.worker_id} ({pool.source}) computes with the "
-                "STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE"
-            )
+            talk_of_standin(worker.worker_id, pool.source)
     journal = open_journal(order.state_dir)
     return Ready(journal, project, pool.workers, prepare_plans(plans, pool.workers, order.settings, journal))
 
@@ -92,7 +90,7 @@ def resume(campaign: str | None, state_dir: Path | None, mode: Mode, *, as_json:
     """``ras-runner resume``."""
     journal = open_journal(state_dir)
     chosen = journal.campaign_id(campaign)
-    return _run(journal, chosen, campaign_workers(journal, chosen), mode, as_json=as_json)
+    return _run(journal, chosen, campaign_workers(journal, chosen, talk), mode, as_json=as_json)
 
 
 def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode, *, as_json: bool) -> int:
@@ -218,7 +216,7 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
                 step="cancel",
                 action=f"stop all of it with: ras-runner cancel {chosen}; or go on with: ras-runner resume {chosen}",
             )
-        workers = campaign_workers(journal, chosen)
+        workers = campaign_workers(journal, chosen, talk)
         if view.project.is_file():
             run_campaign(journal, chosen, workers, talk, Mode.CANCEL)
         else:

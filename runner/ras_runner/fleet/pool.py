@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ras_runner.errors import InputError, RasRunnerError
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ras_runner.workers.base import Worker
+
+#: Why a host is no worker.
+NO_TYPE = "it is in no worker group and has no ras_worker_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,18 @@ class Pool:
     left_out: dict[str, str]
 
 
+def worker_entries(inventory: Path | None = None, engine: str = "") -> tuple[str, list[WorkerEntry]]:
+    """Where the workers come from, and what they are made from; arguments and errors as for :func:`make_pool`."""
+    path = find_inventory(inventory)
+    if path is None:
+        source, entries = "this machine (no inventory given)", [WorkerEntry("local", "local", {"worker_id": "local"})]
+    else:
+        source, entries = str(path), read_inventory(path)
+    if engine:
+        entries = [replace(entry, parameters={**entry.parameters, "engine": engine}) for entry in entries]
+    return source, entries
+
+
 def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     """The workers of an inventory, or this machine with its own HEC-RAS when there is none.
 
@@ -40,18 +55,15 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     Raises:
         InputError: the inventory, a worker type or a parameter is wrong.
     """
-    path = find_inventory(inventory)
-    entries = read_inventory(path) if path else [WorkerEntry("local", "local", {"worker_id": "local"})]
-    source = str(path) if path else "this machine (no inventory given)"
+    source, entries = worker_entries(inventory, engine)
     workers: list[Worker] = []
     left_out: dict[str, str] = {}
     for entry in entries:
         if not entry.type:
-            left_out[entry.name] = "it is in no worker group and has no ras_worker_type"
+            left_out[entry.name] = NO_TYPE
             continue
-        parameters = {**entry.parameters, "engine": engine} if engine else entry.parameters
         try:
-            workers.append(make_worker(entry.type, parameters))
+            workers.append(make_worker(entry.type, entry.parameters))
         except InputError:
             raise
         except RasRunnerError as error:

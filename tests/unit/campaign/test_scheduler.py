@@ -174,6 +174,53 @@ def test_a_worker_that_leaves_finishes_what_it_has_and_gets_no_more():
     assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 2.0))) == [("3", "b")]
 
 
+def test_a_worker_that_left_joins_again_and_what_ran_on_keeps_its_slot():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 2), WorkerJoined("v", 1, 1), *tasks("1", "2", "3"))
+    scheduler.handle(WorkerLeft("w", "drained"))
+    assert not scheduler.takes_plans("w")
+    scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0), *tasks("4", "5"))
+    decisions = scheduler.handle(WorkerJoined("w", 2))
+    assert [(d.task, d.worker, d.slot) for d in decisions if isinstance(d, Start)] == [("4", "w", 0)]
+    assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 2.0))) == [("5", "w")]
+
+
+def test_a_worker_that_joins_again_with_fewer_slots_is_not_over_used():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 3), WorkerJoined("v", 1, 9), *tasks(*"123456"))
+    scheduler.handle(WorkerLeft("w", "drained"))
+    assert starts(scheduler.handle(WorkerJoined("w", 1))) == []
+    assert starts(scheduler.handle(AttemptEnded("3", Outcome.COMPLETED, 1.0))) == []
+    assert starts(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 2.0))) == [("5", "w")]
+
+
+def test_a_worker_that_is_out_for_good_is_let_back_by_joining_again():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 1), WorkerJoined("v", 1, 1), *tasks("1", "2", "3"))
+    scheduler.handle(AttemptEnded("1", LOST, 0.0, "disk full", Blame.WORKER_FOR_GOOD))
+    assert not scheduler.takes_plans("w")
+    assert starts(scheduler.handle(WorkerJoined("w", 1))) == [("3", "w")]
+
+
+def test_a_worker_that_joins_late_gets_only_what_it_can_run():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("windows", 1), *tasks("1", "2", "3"))
+    assert starts(scheduler.handle(WorkerJoined("linux", 2, unable=frozenset({"2"})))) == [("3", "linux")]
+    assert scheduler.stranded_without("windows") == ["2"]
+    assert scheduler.stranded_without("linux") == []
+    scheduler.handle(WorkerLeft("linux", "drained"))
+    assert starts(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0))) == [("2", "windows")]
+
+
+def test_a_loss_at_a_worker_that_has_left_does_not_bring_it_back():
+    scheduler = Scheduler(Policy(quarantine=1.0))
+    scheduler.handle(WorkerJoined("w", 1), WorkerJoined("v", 1, 1), *tasks("1", "2"))
+    scheduler.handle(WorkerLeft("w", "drained"))
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "reboot", Blame.WORKER), Tick(100.0))
+    assert decisions == []
+    assert not scheduler.takes_plans("w")
+
+
 def test_preemption_requeues_at_no_cost():
     scheduler = Scheduler(Policy(losses=1))
     scheduler.handle(WorkerJoined("w", 1), *tasks("1"))
@@ -234,6 +281,8 @@ class Campaign(RuleBasedStateMachine):
         self.policy = Policy(retries=retries, losses=losses, max_concurrent=limit, quarantine=3.0, strikes=3)
         self.scheduler = Scheduler(self.policy)
         self.slots: dict[str, int] = {}
+        #: Workers that left and have not joined again.
+        self.left: set[str] = set()
         self.known: set[str] = set()
         self.held: dict[str, tuple[str, int]] = {}
         self.unable: dict[str, frozenset[str]] = {}
@@ -249,6 +298,9 @@ class Campaign(RuleBasedStateMachine):
                     assert (worker, slot) not in self.held.values(), "a slot is used twice"
                     assert 0 <= slot < self.slots[worker]
                     assert worker not in self.unable[task], "a task runs where it cannot"
+                    assert worker not in self.left, "a task starts on a worker that has left"
+                    running_there = [s for w, s in self.held.values() if w == worker and s < self.slots[worker]]
+                    assert len(running_there) < self.slots[worker]
                     self.held[task] = (worker, slot)
                 case Finish(task, outcome, _):
                     assert task not in self.held
@@ -256,12 +308,27 @@ class Campaign(RuleBasedStateMachine):
                     self.ended[task] = outcome
                 case Stop(task):
                     assert task in self.held
+                case Quarantine(worker):
+                    assert worker not in self.left
 
     @rule(slots=st.integers(1, 3), priority=st.integers(0, 2))
     def join(self, slots: int, priority: int) -> None:
         name = f"w{len(self.slots)}"
         self.slots[name] = slots
         self.feed(WorkerJoined(name, slots, priority))
+
+    @precondition(lambda self: any(not self.scheduler.takes_plans(name) for name in self.slots))
+    @rule(data=st.data(), slots=st.integers(1, 3), priority=st.integers(0, 2))
+    def join_again(self, data, slots: int, priority: int) -> None:
+        """Those that left, and those that are out for good."""
+        name = data.draw(st.sampled_from(sorted(n for n in self.slots if not self.scheduler.takes_plans(n))))
+        unable = data.draw(st.frozensets(st.sampled_from(sorted(self.known)))) if self.known else frozenset()
+        for task in unable:
+            self.unable[task] |= {name}
+        self.slots[name] = slots
+        self.left.discard(name)
+        self.feed(WorkerJoined(name, slots, priority, unable))
+        assert self.scheduler.takes_plans(name)
 
     @rule(
         expected=st.none() | st.floats(0.1, 100.0),
@@ -285,7 +352,12 @@ class Campaign(RuleBasedStateMachine):
     @precondition(lambda self: self.slots)
     @rule(data=st.data())
     def leave(self, data) -> None:
-        self.feed(WorkerLeft(data.draw(st.sampled_from(sorted(self.slots))), "drained"))
+        name = data.draw(st.sampled_from(sorted(self.slots)))
+        self.left.add(name)
+        stranded = set(self.scheduler.stranded_without(name))
+        before = self.ended.keys() | self.held.keys()
+        self.feed(WorkerLeft(name, "drained"))
+        assert self.ended.keys() - before == stranded, "it was not told what would be left without a worker"
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
