@@ -245,6 +245,7 @@ def report(campaign: str | None, output: Path | None, state_dir: Path | None) ->
 def write_campaign_report(journal: Journal, view: CampaignView, output: Path | None) -> Path:
     """Write the HTML report of a campaign; returns its index.html."""
     from ras_runner import __version__
+    from ras_runner.engines.base import Stage
     from ras_runner.report.html import write_report
     from ras_runner.report.model import AttemptRow, CampaignReport, PlanRow
 
@@ -271,6 +272,8 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
                     a.ended,
                     a.outcome.value if a.outcome else None,
                     a.message,
+                    # one that ran on to the plan's end has computed it whole
+                    a.stage is Stage.PREPARE and not (a is task.attempts[-1] and task.outcome and task.outcome.success),
                 )
                 for a in task.attempts
             ),
