@@ -55,7 +55,7 @@ BLIND_SECONDS = 120.0
 _PROGRESS_EVERY = 1.0
 _CANCEL_EVERY = 0.3
 _THREADS = 4
-_STARTS = {Stage.WHOLE: "starts", Stage.PREPARE: "is being prepared", Stage.SOLVE: "starts, prepared,"}
+_STARTS = {Stage.WHOLE: "starts", Stage.PREPARE: "is being prepared", Stage.SOLVE: "is being solved"}
 
 
 @dataclass

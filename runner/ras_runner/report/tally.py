@@ -26,7 +26,7 @@ FACES: dict[str, tuple[str, str]] = {
     Outcome.INFRASTRUCTURE_LOST: ("∅", "infrastructure lost"),
     Outcome.PREEMPTED: ("«", "preempted"),
     Outcome.CANCELLED: ("■", "cancelled"),
-    PREPARED: ("›", "prepared"),
+    PREPARED: ("→", "prepared"),
     RUNNING: ("»", "running"),
     WAITING: ("○", "waiting"),
     LEFT: ("?", "end not known"),
