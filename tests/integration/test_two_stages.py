@@ -70,8 +70,8 @@ PREPARED_AND_SOLVED = [("prepare", "win", "completed"), ("solve", "linux", "comp
 
 def test_one_worker_prepares_and_another_solves(two: Runner, project: Project):
     before = {path.name for path in project.folder.iterdir()}
-    plan = two.json("execute", project.folder, "-i", two.inventory, "--plans", "1,7", "--dry-run")
-    assert [(row["plan_number"], row["stage"], row["worker_id"]) for row in plan][0] == ("01", "prepare", "win")
+    preview = two.json("execute", project.folder, "-i", two.inventory, "--plans", "1,7", "--dry-run")
+    assert [(row["stage"], row["worker_id"]) for row in preview] == [("prepare", "win"), ("", None)]
     results = two.execute(project.folder, "--plans", "1,7")  # one unsteady, one steady
     assert [(r["success"], r["attempts"], r["worker_id"], r["engine"]) for r in results] == [
         (True, 2, "linux", BOTH),
@@ -116,7 +116,7 @@ def test_what_lies_prepared_in_the_project_folder_is_used_and_what_does_not_is_n
     standin(project, "prepare", "01")
     before = (project.folder / f"{project.name}.p01.tmp.hdf").read_bytes()
     preview = two.json("execute", project.folder, "-i", two.inventory, "--plans", "1,2", "--dry-run")
-    assert [(row["stage"], bool(row["problem"])) for row in preview] == [("solve", False), ("whole", True)]
+    assert [(row["stage"], bool(row["problem"])) for row in preview] == [("solve", False), ("", True)]
     one, other = two.execute(project.folder, "--plans", "1,2", code=1)
     assert one["success"], one
     assert "prepared by RAS stand-in engine" in one["engine"]

@@ -92,7 +92,7 @@ class PreparedStore:
             manifest = json.loads((kept / "manifest.json").read_text(encoding="utf-8"))
             if all(self.hasher.digest(kept / name) == expected for name, expected in manifest["files"].items()):
                 return PreparedFiles({name: kept / name for name in manifest["files"]}, manifest["maker"])
-        except (OSError, ValueError, InputError):  # not there, or torn: it is prepared again
+        except (OSError, ValueError, KeyError, InputError):  # not there, or torn: it is prepared again
             return own
         return own
 

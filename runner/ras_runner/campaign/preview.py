@@ -29,7 +29,7 @@ class PreviewRow:
     Attributes:
         plan_number, title: which.
         skipped: its results are current.
-        stage: what is done there first: ``whole``, ``prepare``, ``solve``.
+        stage: what is done there at once: ``whole``, ``prepare``, ``solve``; empty when it would wait.
         problem: why it cannot run at all; empty when it can.
         worker_id, slot: where it would start at once; None when it would wait for a free slot.
         cores: it would get.
@@ -46,7 +46,7 @@ class PreviewRow:
     files: int
     bytes: int
     bytes_to_send: int
-    stage: str = Stage.WHOLE.value
+    stage: str = ""
     problem: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,10 +110,8 @@ def _row(
         files = worker.engine.prepare(inputs, run, staged_name(plan.project.name, worker.engine.system), scratch)
         sizes = [_size(file) for file in files]
         to_send = sum(_to_send(file, worker, hasher, sent) for file in files)
-    name = None if slot is None else worker.worker_id
-    return PreviewRow(
-        plan.number, plan.title, False, name, slot, run.cores, len(files), sum(sizes), to_send, stage.value
-    )
+    where, doing = (None, "") if slot is None else (worker.worker_id, stage.value)
+    return PreviewRow(plan.number, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
 
 
 def _size(file: StagedFile) -> int:

@@ -97,6 +97,7 @@ def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
             "cores_total": w.spec.cores_total,
             "cores_per_plan": w.spec.cores_per_plan,
             "queue_priority": w.queue_priority,
+            "preprocess_on_host": w.spec.preprocess_on_host,
             "problem": "",
         }
         for w in pool.workers
@@ -108,6 +109,8 @@ def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
         return
     keys = ["worker_id", "type", "host", "engine", "slots", "cores_total", "queue_priority", "problem"]
     cells = [[str(row.get(key, "")) for key in keys] for row in rows]
+    for cell, row in zip(cells, rows, strict=True):
+        cell[3] += ", solves what others prepare" if row.get("preprocess_on_host") else ""
     print_table(
         "Workers",
         ["worker", "type", "host", "engine", "slots", "cores", "priority", "left out because"],

@@ -105,7 +105,12 @@ def test_which_releases_prepare_for_each_other(version: str, kind: str):
 def test_linux_hecras_starts_only_from_files_of_its_own_release():
     engine = HecRasLinuxEngine(PurePosixPath("/opt/hecras/6.1"))
     assert engine.accepts("HEC-RAS 6.1.0 September 2021")
-    for other in ("HEC-RAS 6.10 June 2030", "HEC-RAS 6.5 February 2024", "RAS stand-in engine 6.1", "an unknown program"):
+    for other in (
+        "HEC-RAS 6.10 June 2030",
+        "HEC-RAS 6.5 February 2024",
+        "RAS stand-in engine 6.1",
+        "an unknown program",
+    ):
         assert not engine.accepts(other)
 
 
