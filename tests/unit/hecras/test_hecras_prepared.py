@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,13 +24,20 @@ from ras_runner.hecras.prepared import (
 from ras_runner.hecras.project import Project
 
 
+@pytest.fixture(scope="module")
+def prepared_folder(example_prj: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example project with what the stand-in prepares of plan 01; not to be written to."""
+    folder = tmp_path_factory.mktemp("prepared") / "project"
+    shutil.copytree(example_prj.parent, folder)
+    command = [sys.executable, "-m", "ras_standin", "prepare", example_prj.name, f"{example_prj.stem}.p01"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
-def prepared_project(project: Project) -> Project:
-    """The example project with what the stand-in prepares of plan 01."""
-    names = (f"{project.name}.prj", f"{project.name}.p01")
-    command = [sys.executable, "-m", "ras_standin", "prepare", *names]
-    subprocess.run(command, cwd=project.folder, check=True, capture_output=True)
-    return project
+def prepared_project(prepared_folder: Path, tmp_path: Path) -> Project:
+    """A copy of it for one test."""
+    return Project.open(shutil.copytree(prepared_folder, tmp_path / "prepared"))
 
 
 def own(project: Project) -> PreparedFiles | str:
