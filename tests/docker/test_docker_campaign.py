@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,19 @@ def test_plans_complete_and_leave_nothing(docker_runner: DockerRunner, project: 
         assert result.stat().st_uid == project.prj.stat().st_uid
     assert docker_runner.daemon.containers() == []
     assert docker_runner.workspaces() == []
+
+
+def test_plans_that_this_machine_prepares_are_solved_in_containers(
+    docker_runner: DockerRunner, project: Project, tmp_path: Path
+):
+    docker_runner.write_inventory(preprocess_on_host=True)
+    inventory = json.loads(docker_runner.inventory.read_text("utf-8"))
+    here = {"ras_engine": "standin", "ras_cores_total": 1, "ras_cores_per_plan": 1}
+    inventory["local"] = {"hosts": {"here": {**here, "ras_worker_folder": str(tmp_path / "here")}}}
+    docker_runner.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+    results = docker_runner.execute(project.folder, "--plans", "1,7")
+    assert [(r["success"], r["worker_id"], r["attempts"]) for r in results] == [(True, "box", 2)] * 2
+    assert docker_runner.daemon.containers() == []
 
 
 def test_a_container_can_do_little(docker_runner: DockerRunner, project: Project):

@@ -104,3 +104,14 @@ def test_a_host_that_is_away_is_left_out_and_another_runs_the_plans(runner: SshR
     runner.inventory.write_text(json.dumps(inventory), encoding="utf-8")
     results = runner.execute(project.folder, "--plans", "1,2")
     assert all(r["worker_id"] == "there" and r["success"] for r in results)
+
+
+def test_plans_that_this_machine_prepares_are_solved_there(runner: SshRunner, project: Project, tmp_path: Path):
+    runner.write_inventory(preprocess_on_host=True)
+    inventory = json.loads(runner.inventory.read_text("utf-8"))
+    here = {"ras_engine": "standin", "ras_cores_total": 1, "ras_cores_per_plan": 1}
+    inventory["local"] = {"hosts": {"here": {**here, "ras_worker_folder": str(tmp_path / "here")}}}
+    runner.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+    results = runner.execute(project.folder, "--plans", "1,7")
+    assert [(r["success"], r["worker_id"], r["attempts"]) for r in results] == [(True, "there", 2)] * 2
+    assert runner.workspaces() == []

@@ -19,6 +19,7 @@ from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.joining import Made, Members
 from ras_runner.campaign.journal import JournalError
 from ras_runner.campaign.lanes import Lanes
+from ras_runner.campaign.prepared import PREPARED, RESUMED_AS_PREPARED, is_prepared
 from ras_runner.campaign.scheduler import (
     AttemptEnded,
     Blame,
@@ -34,6 +35,7 @@ from ras_runner.campaign.scheduler import (
 from ras_runner.campaign.staging import Stager
 from ras_runner.campaign.watch import Looked, Watch
 from ras_runner.campaign.work import CANCELLED, Ended, Fatal, Launched, Report, Work
+from ras_runner.engines.base import Stage
 from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.campaigns import CampaignSettings
     from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.prepared import PreparedStore
     from ras_runner.campaign.scheduler import Decision, Event
     from ras_runner.hashing import FileHasher
     from ras_runner.hecras.plan import Plan
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
 _PROGRESS_EVERY = 1.0
 _REQUESTS_EVERY = 0.3
+_STARTS = {Stage.WHOLE: "starts", Stage.PREPARE: "is being prepared", Stage.SOLVE: "is being solved"}
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Controller:
         scheduler: knows the workers and the tasks already.
         settings: of the campaign.
         hasher: hashes the user's files.
+        prepared: keeps what first stages leave.
         say: takes one line for the user when something happens.
     """
 
@@ -75,12 +80,14 @@ class Controller:
     scheduler: Scheduler
     settings: CampaignSettings
     hasher: FileHasher
+    prepared: PreparedStore
     say: Callable[[str], None]
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._reports: queue.SimpleQueue[Report | Looked | Made] = queue.SimpleQueue()
-        self._work = Work(self.journal, self.campaign, self._reports.put, self.settings.keep_workspaces)
+        keep = self.settings.keep_workspaces
+        self._work = Work(self.journal, self.campaign, self.prepared, self._reports.put, keep)
         self._watch = Watch(self._reports.put)
         self._members = Members(
             self.campaign, self.plans, self.workers, self.scheduler, self.settings, self._reports.put
@@ -187,7 +194,7 @@ class Controller:
     def _create(self, start: Start, records: list[tuple[str, dict[str, Any]]]) -> Attempt:
         worker = self.workers[start.worker]
         number = self._number(start.task)
-        settings = self.settings.run_settings(worker)
+        settings = self.settings.run_settings(worker, start.stage)
         attempt = new_attempt(uuid.uuid4().hex[:10], self.plans[start.task], worker, start.slot, settings)
         data = {
             "attempt": attempt.id,
@@ -196,6 +203,7 @@ class Controller:
             "worker": start.worker,
             "slot": start.slot,
             "folder": str(attempt.folder),
+            "stage": start.stage.value,
         }
         records.append(("attempt-created", data))
         return attempt
@@ -221,17 +229,19 @@ class Controller:
         attempt = self.attempts.get(plan)
         if attempt is None:
             return task_ended(plan, outcome, reason)
-        names = {"worker": attempt.worker.worker_id, "engine": attempt.worker.engine.name}
+        names = {"worker": attempt.worker.worker_id, "engine": attempt.engine_label}
         return task_ended(plan, outcome, reason, **names, **self._ends.pop(attempt.id, {}))
 
     def _act(self, decision: Decision) -> None:
         match decision:
-            case Start(plan, worker, slot):
-                self.say(f"plan {plan} starts on {worker} slot {slot}")
+            case Start(plan, worker, slot, stage):
+                self.say(f"plan {plan} {_STARTS[stage]} on {worker} slot {slot}")
             case Stop(plan):
                 self._stop(self.attempts[plan], CANCELLED)
             case Finish(plan, outcome, reason):
                 self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
+                if outcome not in RESUMED_AS_PREPARED:
+                    self._finishing.submit("", self.prepared.forget, plan)
             case Quarantine(worker, seconds, for_good, reason):
                 self.say(
                     f"worker {worker} "
@@ -297,10 +307,30 @@ class Controller:
                 self._stop(attempt, attempt.stopping)
         elif timeout is not None and time.time() - attempt.launched > timeout * 60.0:
             self._stop(attempt, f"not done after {timeout:g} min, the time limit of this campaign")
+        elif attempt.stage is Stage.PREPARE and (
+            done is not None or attempt.worker.engine.solver_started(status.tails)
+        ):
+            self._look_whether_prepared(attempt)
 
     def _stop(self, attempt: Attempt, reason: str) -> None:
         attempt.stopping = reason
         self._stops[attempt.id] = self._finishing.submit(attempt.worker.worker_id, self._stop_tree, attempt)
+
+    def _look_whether_prepared(self, attempt: Attempt) -> None:
+        """End a first stage that does not end by itself when it is done; else the next look asks again."""
+        last = self._stops.get(attempt.id)
+        if last is None or last.done():
+            self._stops[attempt.id] = self._finishing.submit(attempt.worker.worker_id, self._stop_if_prepared, attempt)
+
+    def _stop_if_prepared(self, attempt: Attempt) -> None:
+        try:
+            if not is_prepared(attempt) or attempt.stopping:
+                return
+        except (RasRunnerError, OSError) as error:
+            self.say(str(error))
+            return
+        attempt.stopping = PREPARED
+        self._stop_tree(attempt)
 
     def _stop_tree(self, attempt: Attempt) -> None:
         """End an attempt's processes; the look then sees that it has ended."""
@@ -328,17 +358,19 @@ class Controller:
                 details["result"] = list(end.verified.files.values())[-1]
                 records.append(("result-published", self._receipt(end, end.verified, details)))
             records.append(attempt_ended(attempt.id, end.outcome, reason, end.blame))
+            if end.prepared:
+                self.say(f"plan {attempt.plan_number} is prepared")
             if not keep and not self.settings.keep_workspaces:
                 self._over.append(attempt)
         self._ends[attempt.id] = details
-        return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame)]
+        return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame, end.prepared)]
 
     def _receipt(self, end: Ended, verified: Verified, details: dict[str, Any]) -> dict[str, Any]:
         attempt = end.attempt
         return {
             "project": str(attempt.plan.project.prj),
             "plan": attempt.plan_number,
-            "engine": attempt.worker.engine.name,
+            "engine": attempt.engine_label,
             "inputs": attempt.inputs,
             "digest": verified.digest,
             "outcome": end.outcome.value,

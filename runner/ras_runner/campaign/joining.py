@@ -7,8 +7,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ras_runner.campaign.campaigns import worker_joined
 from ras_runner.campaign.membership import Member, last_worker_error
-from ras_runner.campaign.scheduler import WorkerJoined, WorkerLeft
+from ras_runner.campaign.scheduler import WorkerLeft
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError
 from ras_runner.workers.registry import make_worker
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ras_runner.campaign.campaigns import CampaignSettings
-    from ras_runner.campaign.scheduler import Scheduler
+    from ras_runner.campaign.scheduler import Scheduler, WorkerJoined
     from ras_runner.hecras.plan import Plan
     from ras_runner.workers.base import Worker
 
@@ -86,7 +87,7 @@ class Members:
         records.append(("worker-added", dict(made.asked)))
         for asked in waiting.values():
             self._confirm(name, asked, records)
-        return [WorkerJoined(name, worker.spec.slots(self.settings.num_cores), worker.queue_priority, made.unable)]
+        return [worker_joined(worker, self.settings, made.unable)]
 
     def _add(self, name: str, data: Mapping[str, Any], records: Records) -> None:
         if name in self._making:  # asked again, or by another: answered when it is made
@@ -124,7 +125,7 @@ class Members:
         unable = set()
         for number, plan in self.plans.items():
             try:
-                worker.engine.check_plan(plan)
+                worker.engine.check_plan(plan, worker.stage)
             except InputError:
                 unable.add(number)
                 if len(unable) == len(self.plans):

@@ -15,14 +15,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.events import APPLY
+from ras_runner.campaign.events import APPLY, DEFAULTS
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.oscalls import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: What brings a file of an earlier version one version on.
+_MIGRATIONS = {
+    1: "ALTER TABLE attempts ADD COLUMN stage TEXT NOT NULL DEFAULT 'whole';"
+    "ALTER TABLE attempts ADD COLUMN prepared_by TEXT NOT NULL DEFAULT '';",
+}
 _DERIVED = ("campaigns", "tasks", "attempts", "receipts")
 
 
@@ -188,7 +193,7 @@ class Journal:
 
     def _apply(self, campaign: str, kind: str, at: float, data: dict[str, Any]) -> None:
         for statement in APPLY[kind]:
-            self._db.execute(statement, {**data, "campaign": campaign, "at": at})
+            self._db.execute(statement, {**DEFAULTS, **data, "campaign": campaign, "at": at})
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -207,6 +212,9 @@ class Journal:
             schema = files("ras_runner.campaign").joinpath("schema.sql").read_text(encoding="utf-8")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+            return
+        for old in range(version, SCHEMA_VERSION):
+            self._db.executescript(f"BEGIN IMMEDIATE;{_MIGRATIONS[old]}PRAGMA user_version = {old + 1};COMMIT;")
 
 
 def default_state_dir() -> Path:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.campaigns import CampaignSettings
-from ras_runner.campaign.run import campaign_lock, is_controlled
+from ras_runner.campaign.run import is_controlled
 from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Found, Probe
@@ -168,7 +168,7 @@ def _removed(journal: Journal, worker: Worker, wish: Wish, item: Leftover) -> Le
     try:
         with contextlib.ExitStack() as stack:
             if item.campaign:
-                stack.enter_context(campaign_lock(journal, item.campaign).held(0.5))
+                stack.enter_context(journal.lock(item.campaign).held(0.5))
             return replace(item, done=_end_and_remove(journal, worker, wish, item))
     except TimeoutError:
         return replace(item, done="left alone: its campaign is being run")

@@ -47,6 +47,13 @@ def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
     """
     entry = _entry(worker_type)
     worker: Worker = getattr(import_module(entry.module), entry.function)(parameters)
+    if worker.spec.preprocess_on_host and not worker.needs_prepared:
+        raise InputError(
+            f"worker {worker.worker_id} cannot have preprocess_on_host: {worker.engine.name} cannot start from "
+            "prepared files there",
+            step="init worker",
+            action="leave it out; it is for Linux workers with the engine hecras-linux (give its version) or standin",
+        )
     return worker
 
 
