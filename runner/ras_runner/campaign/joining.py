@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ras_runner.campaign.campaigns import unable_workers
 from ras_runner.campaign.membership import Member, last_worker_error
 from ras_runner.campaign.scheduler import WorkerJoined, WorkerLeft
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError
@@ -36,6 +37,11 @@ class Made:
     asked: Mapping[str, Any]
     made: Worker | RasRunnerError
     unable: frozenset[str] = frozenset()
+
+
+def joined(worker: Worker, settings: CampaignSettings, unable: frozenset[str] = frozenset()) -> WorkerJoined:
+    """What the scheduler is told of a worker; ``unable`` are the plans that it has and this worker cannot run."""
+    return WorkerJoined(worker.worker_id, worker.spec.slots(settings.num_cores), worker.queue_priority, unable=unable)
 
 
 @dataclass
@@ -86,7 +92,7 @@ class Members:
         records.append(("worker-added", dict(made.asked)))
         for asked in waiting.values():
             self._confirm(name, asked, records)
-        return [WorkerJoined(name, worker.spec.slots(self.settings.num_cores), worker.queue_priority, made.unable)]
+        return [joined(worker, self.settings, made.unable)]
 
     def _add(self, name: str, data: Mapping[str, Any], records: Records) -> None:
         if name in self._making:  # asked again, or by another: answered when it is made
@@ -124,7 +130,7 @@ class Members:
         unable = set()
         for number, plan in self.plans.items():
             try:
-                worker.engine.check_plan(plan)
+                unable_workers(plan, [worker])
             except InputError:
                 unable.add(number)
                 if len(unable) == len(self.plans):

@@ -12,6 +12,7 @@ from ras_runner.campaign.attempt import Attempt, new_attempt
 from ras_runner.campaign.campaigns import CampaignSettings, unable_workers
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
+from ras_runner.campaign.joining import joined
 from ras_runner.campaign.membership import members
 from ras_runner.campaign.publish import remove_leftovers
 from ras_runner.campaign.scheduler import (
@@ -22,7 +23,6 @@ from ras_runner.campaign.scheduler import (
     Policy,
     Scheduler,
     TaskAdded,
-    WorkerJoined,
     WorkerLeft,
 )
 from ras_runner.errors import InputError, OperatorError, TransientError, WorkerError
@@ -153,10 +153,7 @@ class _Run:
             max_concurrent=self.settings.max_concurrent,
             quarantine=self.settings.quarantine,
         )
-        events: list[Event] = [
-            WorkerJoined(w.worker_id, w.spec.slots(self.settings.num_cores), w.queue_priority)
-            for w in self.workers.values()
-        ]
+        events: list[Event] = [joined(worker, self.settings) for worker in self.workers.values()]
         known = members(self.journal, self.campaign).items()
         events += [WorkerLeft(name, "drained") for name, member in known if member.drained and name in self.workers]
         events += [
