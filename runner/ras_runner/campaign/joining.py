@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import worker_joined
+from ras_runner.campaign.campaigns import unable_workers, worker_joined
 from ras_runner.campaign.membership import Member, last_worker_error
 from ras_runner.campaign.scheduler import WorkerLeft
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError
@@ -125,7 +125,7 @@ class Members:
         unable = set()
         for number, plan in self.plans.items():
             try:
-                worker.engine.check_plan(plan, worker.stage)
+                unable_workers(plan, [worker])
             except InputError:
                 unable.add(number)
                 if len(unable) == len(self.plans):

@@ -13,7 +13,6 @@ import pytest
 
 from ras_runner.campaign.events import attempt_ended
 from ras_runner.campaign.journal import Journal
-from ras_runner.campaign.run import campaign_lock
 from ras_runner.campaign.sweep import Kind, Wish, find_leftovers, remove_leftovers
 from ras_runner.oscalls import ATTEMPT_VARIABLE
 from ras_runner.outcomes import Outcome
@@ -111,7 +110,7 @@ def test_kept_workspaces_go_by_their_age_and_strangers_by_theirs(journal: Journa
 def test_campaigns_that_are_being_run_are_left_alone(journal: Journal, worker: Worker, crowd: Path):
     wish = Wish(kept_days=0)
     found = find_leftovers(journal, worker, wish)
-    with campaign_lock(journal, "c").held():
+    with journal.lock("c").held():
         assert {item.attempt for item in find_leftovers(journal, worker, wish)} == {"kept", "0123456789", "aaaaaaaaaa"}
         done = {item.attempt: item.done for item in remove_leftovers(journal, worker, wish, found)}
     assert done["failed"] == "left alone: its campaign is being run"
