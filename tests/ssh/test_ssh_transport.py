@@ -95,7 +95,7 @@ def test_a_file_that_has_gone_is_the_users(transport: SshTransport, tmp_path: Pa
     with pytest.raises(InputError, match="gone cannot be read"):
         transport.put([Upload(missing, target, "0" * 64)])
     with pytest.raises(InputError, match="gone cannot be read"):
-        transport.put_many([Upload(missing, target, "0" * 64)])
+        transport.put([Upload(missing, target, "0" * 64), Upload(b"x", transport.root / "x")])
     assert not list(Path(transport.root).rglob("*gone*"))
 
 
@@ -109,7 +109,7 @@ def test_many_small_files_in_one_stream(transport: SshTransport, tmp_path: Path)
     files.append(files[5])
     files[7].source.write_bytes(b"changed")
     with pytest.raises(SourceChangedError, match="it's 7 changed"):
-        transport.put_many(files)
+        transport.put(files)
     assert transport.stored([files[7].target]) == {}
     good = [file for file in files if file is not files[7]]
     assert all(Path(file.target).read_bytes() == file.source.read_bytes() for file in good)
@@ -119,7 +119,7 @@ def test_many_small_files_in_one_stream(transport: SshTransport, tmp_path: Path)
     transport.place(places)
     assert all(Path(place.target).read_bytes() == Path(place.source).read_bytes() for place in places)
     assert all((Path(p.target).stat().st_ino == Path(p.source).stat().st_ino) == p.link for p in places)
-    transport.put_many([])
+    transport.put([])
     assert not list(Path(transport.root).rglob("*.part"))
 
 

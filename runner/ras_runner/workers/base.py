@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 if TYPE_CHECKING:
     from ras_runner.engines.base import Engine
@@ -27,6 +27,8 @@ class WorkerSpec(BaseModel):
         max_parallel_plans: upper limit of slots; none when left out.
         queue_priority: 0 to 9; workers with a lower number are filled first.
         process_priority: operating system priority of the engine.
+        store_limit: bytes that the worker's store of inputs may grow to, also as ``50GB`` or ``50GiB``. What was not
+            used for the longest time goes first; what running plans use and what was used in the last hour stays.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +40,7 @@ class WorkerSpec(BaseModel):
     max_parallel_plans: Annotated[int, Field(ge=1)] | None = None
     queue_priority: Annotated[int, Field(ge=0, le=9)] = 0
     process_priority: Literal["low", "below normal", "normal"] = "low"
+    store_limit: Annotated[ByteSize, Field(ge=0)] = ByteSize(200_000_000_000)
 
     def slots(self, num_cores: int | None = None) -> int:
         """How many plans run at once with ``num_cores`` each: at least one, at most ``max_parallel_plans``."""
