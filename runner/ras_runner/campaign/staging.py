@@ -13,7 +13,7 @@ from ras_runner.hecras.inputs import Access
 from ras_runner.transports.base import Place, Upload, never
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import PurePath
 
     from ras_runner.engines.base import StagedFile
@@ -157,21 +157,12 @@ class Stager:
                 self._bring(wanted, stopped, sent)
                 if stopped():
                     return
-                places = [
-                    Place(self._worker.store_path(digest), file.target, file.link)
-                    for digest, same in wanted.items()
-                    for file in same
-                ]
-                transport.place(places)
+                if self._placed(wanted):
+                    transport.put(private)
+                    sent.extend(private)
+                    return
             except SourceChangedError as error:
                 changed = error
-            except WorkerError:  # another controller may have taken a store file before it was linked to
-                if self._all_stored(wanted):
-                    raise
-            else:
-                transport.put(private)
-                sent.extend(private)
-                return
         if changed is None:
             raise WorkerError(
                 "files of the store vanish while they are being staged",
@@ -246,9 +237,17 @@ class Stager:
             if sizes.get(paths[digest]) != _size(source)
         ]
 
-    def _all_stored(self, digests: Iterable[str]) -> bool:
-        paths = [self._worker.store_path(digest) for digest in digests]
-        return len(self._worker.transport.stored(paths)) == len(paths)
+    def _placed(self, wanted: Mapping[str, Sequence[_Shared]]) -> bool:
+        """Make links and copies; False when another controller has taken a store file before it was linked to."""
+        paths = {digest: self._worker.store_path(digest) for digest in wanted}
+        transport = self._worker.transport
+        try:
+            transport.place([Place(paths[d], file.target, file.link) for d, same in wanted.items() for file in same])
+        except WorkerError:
+            if len(transport.stored(paths.values())) == len(paths):
+                raise
+            return False
+        return True
 
     def _keep_to_limit(self, moved: int) -> None:
         """Trim at the first workspace of a campaign, and when much was sent since."""
