@@ -103,7 +103,7 @@ def receive_bundle_program(folder: PurePath) -> str:
     """
     here = quote(str(folder))
     return (
-        f"export LC_ALL=C; umask 022; mkdir -p {here} && cd {here} && tar -xmf - && sh ./place; "
+        f"export LC_ALL=C; umask 022; mkdir -p {here} && cd {here} && tar -xmof - && sh ./place; "
         f"code=$?; cd /; rm -rf {here}; exit $code"
     )
 

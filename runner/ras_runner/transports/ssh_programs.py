@@ -25,8 +25,8 @@ MARK = "RAS_RUNNER_ATTEMPT"
 TAIL_BYTES = 4096
 #: Programs that a host must have, besides those that sh always has.
 TOOLS = (
-    *("base64", "cat", "chmod", "cp", "env", "grep", "gzip", "ln", "mkdir", "mv", "nice", "rm"),
-    *("sed", "setsid", "sha256sum", "sleep", "stat", "tail", "tar", "tr"),
+    *("base64", "cat", "chmod", "cp", "env", "find", "grep", "gzip", "ln", "mkdir", "mv", "nice", "rm"),
+    *("sed", "setsid", "sha256sum", "sleep", "stat", "tail", "tar", "touch", "tr"),
 )
 #: Messages in English, and times as fine as the host's stat has them (busybox: whole seconds).
 _HEAD = """export LC_ALL=C
