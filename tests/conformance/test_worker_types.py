@@ -17,10 +17,12 @@ from tests.commands import Runner
 
 from ras_runner.campaign.events import attempt_ended
 from ras_runner.campaign.journal import Journal
+from ras_runner.hashing import hash_file
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 from ras_runner.outcomes import Outcome
+from ras_standin.damage import FILLING
 
 
 @dataclass(frozen=True)
@@ -206,14 +208,24 @@ def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: P
 @pytest.mark.slow
 @pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_large_input_and_result(worker: Runner, tmp_path: Path):
-    """300 MB that the plan reads, and a result that gets large by its output interval."""
+    """300 MB that the plan reads, and a result of 200 MB."""
     project = Project.open(write_example_project(tmp_path / "project", plans=1))
-    (project.folder / "Terrain.tif").write_bytes(np.random.default_rng(2).bytes(300_000_000))
+    terrain = project.folder / "Terrain.tif"
+    terrain.write_bytes(np.random.default_rng(2).bytes(300_000_000))
     (project.folder / f"{project.name}.rasmap").write_text(
         '<RASMapper><Terrains><Layer Name="T" Type="TerrainLayer" Filename=".\\Terrain.tif"/></Terrains></RASMapper>'
     )
+    worker.environment["RAS_STANDIN_FAULT"] = "large:200"
     (result,) = worker.execute(project.folder, "--plans", "1")
     assert result["success"], result
+    assert read_result(Path(result["hdf_path"])).outcome.success
+    with h5py.File(result["hdf_path"]) as hdf:
+        filling = hdf[FILLING][:]
+    assert (filling == np.random.default_rng(0).integers(0, 256, 200_000_000, dtype=np.uint8)).all()
+    assert 300e6 < worker.json("status")["bytes_staged"] < 301e6
+    (stored,) = [path for path in (worker.worker_folder / "store").rglob("*") if path.stat().st_size > 200e6]
+    assert hash_file(stored) == stored.name == hash_file(terrain)
+    shutil.rmtree(tmp_path)  # half a gigabyte a worker type
 
 
 @pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)

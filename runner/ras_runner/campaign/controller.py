@@ -94,7 +94,7 @@ class Controller:
         )
         #: Worker -> attempts that ended as lost while it could not be looked at: they may still run there.
         self._given_up: dict[str, list[Attempt]] = {}
-        self._stagers = {name: Stager(worker, self.hasher) for name, worker in self.workers.items()}
+        self._stagers = {name: Stager(worker, self.hasher, self.say) for name, worker in self.workers.items()}
         self._running: dict[str, Attempt] = {}
         self._numbers: dict[str, int] = {}
         self._ends: dict[str, dict[str, Any]] = {}

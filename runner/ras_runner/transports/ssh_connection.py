@@ -21,7 +21,7 @@ from ras_runner.transports.ssh_pipe import pump
 from ras_runner.transports.ssh_shell import Done, Shell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 
     import asyncssh
 
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 #: sshd lets 10 sessions onto a connection (MaxSessions): 4 shells stay open, and 4 transfers get one each. Programs
 #: that may take long leave two shells to the others, above all to the looks at running plans.
-_SHELLS, _LONG, _TRANSFERS = 4, 2, 4
+_SHELLS, _LONG, TRANSFERS = 4, 2, 4
 #: A program that is given more time than this may take long, seconds.
 _QUICK_SECONDS = 60.0
 #: After a connection could not be made, calls fail at once for so long.
@@ -67,7 +67,7 @@ class Connection:
         self._idle: list[Shell] = []
         self._shells = asyncio.Semaphore(_SHELLS)
         self._long = asyncio.Semaphore(_LONG)
-        self._transfers = asyncio.Semaphore(_TRANSFERS)
+        self._transfers = asyncio.Semaphore(TRANSFERS)
         #: asyncio forgets tasks that nobody holds.
         self._pumps: set[asyncio.Task[None]] = set()
 
@@ -88,8 +88,10 @@ class Connection:
         """
         return self._call(self._run(program.encode("utf-8", "surrogateescape"), step, limit, patience), step)
 
-    def send(self, command: str, data: AsyncIterable[bytes], *, step: str) -> Done:
-        """Run a command with ``data`` as its stdin; time runs out only when nothing moves. Raises as :meth:`run`."""
+    def send(self, command: str, data: Iterator[bytes], *, step: str) -> Done:
+        """Run a command with ``data`` as its stdin; time runs out only when nothing moves. Raises as :meth:`run`, and
+        what ``data`` raises.
+        """
         return self._call(self._send(command, data, step), step)
 
     def receive(self, command: str, take: Callable[[bytes], None], *, step: str) -> Done:
@@ -157,17 +159,18 @@ class Connection:
                 return shell
         return await Shell.open(connection)
 
-    async def _send(self, command: str, data: AsyncIterable[bytes], step: str) -> Done:
+    async def _send(self, command: str, data: Iterator[bytes], step: str) -> Done:
         connection = await self._connected(step, 2 * CONNECT_SECONDS)
         process: asyncssh.SSHClientProcess[bytes]
         async with self._transfers, connection.create_process(command, encoding=None) as process:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit code and errors say why
-                async for piece in data:
-                    process.stdin.write(piece)
-                    async with asyncio.timeout(STALL_SECONDS):
-                        await process.stdin.drain()
-                    if process.exit_status is not None:
-                        break
+                async with contextlib.aclosing(_ahead(data)) as pieces:
+                    async for piece in pieces:
+                        process.stdin.write(piece)
+                        async with asyncio.timeout(STALL_SECONDS):
+                            await process.stdin.drain()
+                        if process.exit_status is not None:
+                            break
                 process.stdin.write_eof()
             async with asyncio.timeout(STALL_SECONDS):
                 result = await process.wait(check=False)
@@ -185,7 +188,7 @@ class Connection:
                     piece = await process.stdout.read(_CHUNK)
                 if not piece:
                     break
-                take(piece)
+                await asyncio.get_running_loop().run_in_executor(None, take, piece)
             async with asyncio.timeout(STALL_SECONDS):
                 result = await process.wait(check=False)
         if result.returncode is None:
@@ -273,6 +276,18 @@ class Connection:
             connection.abort()
         self._chain.clear()
         self._idle.clear()
+
+
+async def _ahead(data: Iterator[bytes]) -> AsyncGenerator[bytes]:
+    """The pieces, each made in a thread (read, hashed) while the one before it is sent."""
+    loop = asyncio.get_running_loop()
+    coming = loop.run_in_executor(None, next, data, b"")
+    try:
+        while piece := await coming:
+            coming = loop.run_in_executor(None, next, data, b"")
+            yield piece
+    finally:  # a thread that is still at it must not meet the next try
+        await asyncio.wait([coming])
 
 
 def _bytes(output: object) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from ras_runner.engines.base import Stage
 
@@ -31,6 +31,8 @@ class WorkerSpec(BaseModel):
         process_priority: operating system priority of the engine.
         preprocess_on_host: it only solves what another worker of the campaign has prepared (``hecras-linux``: Windows
             with the same release; ``standin``: the stand-in), or what lies prepared in the project folder.
+        store_limit: bytes that the worker's store of inputs may grow to, also as ``50GB`` or ``50GiB``. What was not
+            used for the longest time goes first; what running plans use and what was used in the last hour stays.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +45,7 @@ class WorkerSpec(BaseModel):
     queue_priority: Annotated[int, Field(ge=0, le=9)] = 0
     process_priority: Literal["low", "below normal", "normal"] = "low"
     preprocess_on_host: bool = False
+    store_limit: Annotated[ByteSize, Field(ge=0)] = ByteSize(200_000_000_000)
 
     def slots(self, num_cores: int | None = None) -> int:
         """How many plans run at once with ``num_cores`` each: at least one, at most ``max_parallel_plans``."""
