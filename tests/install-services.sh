@@ -60,6 +60,9 @@ ssh() {
   if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
     "${root[@]}" systemctl disable --now ssh.service ssh.socket >>"$log" 2>&1 || true
   fi
+  # A user of tests/docker/test_remote_daemon.py that is not root: keys only, but not locked.
+  id ras-test >/dev/null 2>&1 ||
+    quietly "useradd ras-test" "${root[@]}" useradd --system --create-home --shell /bin/sh --password '*' ras-test
   say "ssh: $(/usr/sbin/sshd -V 2>&1 | grep -o -m 1 'OpenSSH_[^ ,]*')"
 }
 

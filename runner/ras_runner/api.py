@@ -158,6 +158,7 @@ def compute_parallel_remote(
     *,
     timeout: float | None = None,
     retries: int = 0,
+    lost_after: float = 120.0,
     state_dir: str | Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, ExecutionResult]:
@@ -175,6 +176,7 @@ def compute_parallel_remote(
         autoclean: remove the workspaces of plans that completed; those of failed plans are kept.
         timeout: minutes after which a plan is stopped.
         retries: how often a plan is repeated after a failure of the model itself.
+        lost_after: seconds after which a worker that cannot be reached has lost the plans that run there.
         state_dir: where the journal is kept; the user's state folder when left out.
         say: takes a line of text when something happens.
 
@@ -208,6 +210,7 @@ def compute_parallel_remote(
             "keep_workspaces": not autoclean,
             "timeout": timeout,
             "retries": retries,
+            "lost_after": lost_after,
         },
         "compute_parallel_remote",
     )

@@ -56,3 +56,21 @@ class OperatorError(RasRunnerError):
     """A person must act (install, log on, free disk space, grant a right)."""
 
     kind = "operator"
+
+
+class DiskFullError(OperatorError):
+    """The disk of a worker folder is full.
+
+    Args:
+        root: the worker folder.
+        step: what was being done.
+        host: the machine.
+    """
+
+    def __init__(self, root: object, *, step: str, host: str) -> None:
+        super().__init__(
+            f"the disk of the worker folder {root} is full",
+            step=step,
+            host=host,
+            action="free space there, or give another worker_folder; then: ras-runner resume",
+        )

@@ -17,7 +17,24 @@ _SETTLED_SECONDS = 3.0
 
 
 class SourceChangedError(TransientError):
-    """A file changed between being hashed and being copied."""
+    """Files changed between being hashed and being copied.
+
+    Args:
+        sources: which.
+    """
+
+    def __init__(self, *sources: object) -> None:
+        named = ", ".join(map(str, sources))
+        super().__init__(f"{named} changed while it was being staged", step="stage", action="it is tried again")
+
+
+def unreadable(source: object, error: OSError) -> InputError:
+    """A user's file that cannot be read is theirs to mend."""
+    return InputError(
+        f"{error.filename or source} cannot be read: {error.strerror or error}",
+        step="stage",
+        action="check the file and its rights",
+    )
 
 
 def hash_bytes(data: bytes) -> str:
@@ -53,9 +70,7 @@ def copy_hashed(source: Path, target: Path, *, expected: str = "") -> str:
             out.write(chunk)
     digest = hasher.hexdigest()
     if expected and digest != expected:
-        raise SourceChangedError(
-            f"{source} changed while it was being staged", step="stage", action="it is tried again"
-        )
+        raise SourceChangedError(source)
     return digest
 
 

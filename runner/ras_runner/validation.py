@@ -41,5 +41,8 @@ def _sentence(error: ValidationError) -> str:
     parts = []
     for item in error.errors(include_url=False, include_context=False, include_input=False):
         name = ".".join(map(str, item["loc"]))
-        parts.append(f"unknown parameter {name!r}" if item["type"] == "extra_forbidden" else f"{name}: {item['msg']}")
+        if item["type"] == "extra_forbidden":
+            parts.append(f"unknown parameter {name!r}")
+        else:  # what several parameters together have wrong is said without a name
+            parts.append(f"{name}: {item['msg']}" if name else item["msg"].removeprefix("Value error, "))
     return "; ".join(parts)

@@ -202,7 +202,7 @@ def _unsteady(command: _Command) -> int:
     for extension in (command.argument(1, "the geometry (x04)"), f"b{inputs.plan.number[1:]}"):
         require_companion(inputs.folder / f"{inputs.name}.{extension}")
     run_unsteady(inputs, RunLog(), options)
-    damage(inputs.temporary_results, options.fault.name)
+    damage(inputs.temporary_results, options.fault)
     return 0
 
 
@@ -228,7 +228,7 @@ def _steady(command: _Command) -> int:
     else:
         inputs = load_prepared(prepared)
     run_steady(inputs, RunLog(), options)
-    damage(inputs.temporary_results, options.fault.name)
+    damage(inputs.temporary_results, options.fault)
     return 0
 
 

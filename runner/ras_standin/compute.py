@@ -38,7 +38,7 @@ def compute(inputs: RunInputs, options: Options) -> int:
             raise
         with open_hdf(inputs.temporary_results, "r+") as file:
             write_messages(file, log.text(), processes)
-    damage(inputs.temporary_results, options.fault.name)
+    damage(inputs.temporary_results, options.fault)
     _publish(inputs, options.fault.name)
     return code
 

@@ -35,6 +35,7 @@ FAULTS = {
     "no-results": "a results file without results",
     "truncated": "the results file is cut in half",
     "corrupt-bytes": "the results file begins with zeros and cannot be opened",
+    "large": "a good results file with ARG megabytes (200) more in it, which do not compress",
     "tmp-left": "the results file is there, and the temporary one too",
     "rename-fails": "the temporary file cannot be renamed: no results file",
 }

@@ -26,21 +26,15 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     package = importlib.import_module(job["package"])
     project = package.init_ras_project(job["project"], job["ras_exe"])
-    own = {"engine": "hecras-windows", "ras_exe_path": job["ras_exe"]} if job["package"] == "ras_runner" else {}
-    worker = package.init_ras_worker(
-        "local",
-        worker_folder=job["worker_folder"],
-        cores_total=job["slots"],
-        cores_per_plan=1,
-        **own,
-    )
+    worker_type, parameters = job["worker"]
+    worker = package.init_ras_worker(worker_type, **parameters)
     results = package.compute_parallel_remote(
         job["plans"],
         [worker],
         ras_object=project,
         num_cores=1,
         autoclean=job["autoclean"],
-        **({"state_dir": job["state_dir"]} if own else {}),
+        **({"state_dir": job["state_dir"]} if job["package"] == "ras_runner" else {}),
     )
     answer = {
         "succeeded": sum(result.success for result in results.values()),

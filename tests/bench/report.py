@@ -6,10 +6,12 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from remote_report import remote_section, remote_targets
 from rows import Row
 from setting import PEER, PEER_VERSION
 
@@ -29,6 +31,7 @@ class Figures:
         engine_alone: CPU seconds a plan of the engine.
         help_times: median wall and CPU seconds of ``ras-runner --help``.
         peer_missing: why there is no peer; empty when there is one.
+        remote: what ``remote.py`` found.
     """
 
     rows: Sequence[Row]
@@ -36,6 +39,7 @@ class Figures:
     engine_alone: float
     help_times: tuple[float, float]
     peer_missing: str
+    remote: Mapping[str, Any]
 
     def find(self, tool: str, slots: int, plans: int, *, large: bool = False, rerun: bool = False) -> Row | None:
         """The row of a case, if it was measured."""
@@ -57,7 +61,11 @@ class Figures:
 def document(figures: Figures) -> str:
     """docs/benchmarks.md."""
     parts = [_HEAD, _machine(figures), _targets(figures), _overhead(figures), _large(figures), _rerun(figures)]
-    parts += [_slopes(figures), _HOW.format(method=figures.method, engine=1000 * figures.engine_alone)]
+    parts += [
+        remote_section(figures.remote),
+        _slopes(figures),
+        _HOW.format(method=figures.method, engine=1000 * figures.engine_alone),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,7 +121,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _targets(figures: Figures) -> str:
-    rows = [(name, found, "met" if met else "**MISSED**") for name, found, met in _judged(figures)]
+    rows = [
+        (name, found, "met" if met else "**MISSED**")
+        for name, found, met in _judged(figures) + remote_targets(figures.remote)
+    ]
     return "## Targets\n\n" + _table(("target", "found", ""), rows)
 
 

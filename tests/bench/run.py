@@ -1,4 +1,4 @@
-"""What the runner itself costs, beside its closest peer: writes docs/benchmarks.md. `make bench`; about five minutes.
+"""What the runner itself costs, beside its closest peer: writes docs/benchmarks.md. `make bench`; about ten minutes.
 
 The engine takes no time, so that all of the measured time is the runner's. See ``setting.py`` for what is measured on,
 ``measure.py`` for how. ``--quick`` measures ten plans without the peer, and writes nothing.
@@ -13,12 +13,14 @@ import re
 import shutil
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from measure import MeasureError, become_subreaper, check_method, measured, tree_bytes
 from report import Figures, document
@@ -82,13 +84,14 @@ class Bench:
         worker_folder.mkdir(exist_ok=True)
         before = tree_bytes(worker_folder)
         self.engine.workspaces()
+        worker = {"worker_folder": str(worker_folder), "cores_total": case.slots, "cores_per_plan": 1}
+        own = {"engine": "hecras-windows", "ras_exe_path": str(self.engine.ras_exe)} if case.tool == OURS else {}
         job = {
             "package": case.tool.replace("-", "_"),
             "project": str(project.parent),
             "ras_exe": str(self.engine.ras_exe),
-            "worker_folder": str(worker_folder),
+            "worker": ["local", {**worker, **own}],
             "state_dir": str(home / "state"),
-            "slots": case.slots,
             "plans": PLANS[: case.plans],
             "autoclean": not rerun,  # what a rerun stages is looked at afterwards, as no engine is there to see it
             "answer": str(answer),
@@ -186,6 +189,13 @@ def temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+def measure_remote() -> dict[str, Any]:
+    """Docker and SSH workers, and files over SSH."""
+    script = Path(__file__).with_name("remote.py")
+    done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, check=True)
+    return dict(json.loads(done.stdout))
+
+
 def quick(bench: Bench) -> int:
     """Ten plans and their rerun; 0 when all is as it must be."""
     first, again = bench.run(QUICK_CASES[0])
@@ -194,7 +204,7 @@ def quick(bench: Bench) -> int:
     return 0 if good and again.staged == again.engine_runs == 0 else 1
 
 
-def full(bench: Bench, method: str) -> int:
+def full(bench: Bench, method: str, remote: dict[str, Any]) -> int:
     """Everything; writes docs/benchmarks.md."""
     missing: dict[str, str] = {}
     try:
@@ -202,7 +212,7 @@ def full(bench: Bench, method: str) -> int:
     except MeasureError as error:
         missing[PEER] = str(error)
     rows = measure_all(bench, (*OUR_CASES, *PEER_CASES), missing)
-    figures = Figures(rows, method, bench.engine_alone(99), bench.help_times(), missing.get(PEER, ""))
+    figures = Figures(rows, method, bench.engine_alone(99), bench.help_times(), missing.get(PEER, ""), remote)
     text = document(figures)
     (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)
@@ -214,13 +224,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="ten plans, without the peer; writes nothing")
     options = parser.parse_args()
+    # before this process takes in what others leave: daemons do not belong to a measurement
+    remote = {} if options.quick else measure_remote()
     try:
         become_subreaper()
         with temporary_folder() as folder:
             method = check_method(folder / "check.log")
             print(f"self-check: {method}", flush=True)
             bench = Bench(folder, build_engine(folder), {OURS: Path(sys.executable)})
-            return quick(bench) if options.quick else full(bench, method)
+            return quick(bench) if options.quick else full(bench, method, remote)
     except MeasureError as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 2

@@ -15,9 +15,14 @@ import numpy as np
 import pytest
 from tests.commands import Runner
 
+from ras_runner.campaign.events import attempt_ended
+from ras_runner.campaign.journal import Journal
+from ras_runner.hashing import hash_file
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
+from ras_runner.outcomes import Outcome
+from ras_standin.damage import FILLING
 
 
 @dataclass(frozen=True)
@@ -38,23 +43,34 @@ def docker_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, 
     return {f"ras_{name}": value for name, value in daemon.parameters(folder / "worker").items()}
 
 
+def docker_ssh_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    daemon, sshd = request.getfixturevalue("docker_daemon"), request.getfixturevalue("sshd")
+    return {f"ras_{name}": value for name, value in daemon.remote_parameters(sshd, folder / "worker").items()}
+
+
 def ssh_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
     sshd = request.getfixturevalue("sshd")
     return {f"ras_{name}": value for name, value in sshd.parameters(folder / "worker").items()}
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return [] if name == "local" else [getattr(pytest.mark, name)]
+    return [getattr(pytest.mark, part) for part in name.split("-") if part != "local"]
 
 
 WORKER_TYPES = {
     "docker": WorkerType("docker_workers", docker_variables),
+    "docker-ssh": WorkerType("docker_workers", docker_ssh_variables),
     "local": WorkerType("local", lambda request, folder: {}),
     "ssh": WorkerType("ssh_workers", ssh_variables),
 }
 
 
-@pytest.fixture(params=[pytest.param(name, marks=_marks(name)) for name in sorted(WORKER_TYPES)])
+ROWS = {name: pytest.param(name, marks=_marks(name)) for name in sorted(WORKER_TYPES)}
+#: The same without the row that is put together from two others, for what one of these does alone.
+SIMPLE_ROWS = [row for name, row in ROWS.items() if name != "docker-ssh"]
+
+
+@pytest.fixture(params=ROWS.values())
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
     """``ras-runner`` with one worker of a type, two slots, and the stand-in engine."""
     kind = WORKER_TYPES[request.param]
@@ -77,6 +93,7 @@ def test_success(worker: Runner, project: Project):
     assert worker.workspaces() == []
 
 
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_each_way_to_fail(worker: Runner, project: Project):
     worker.environment["RAS_STANDIN_FAULT"] = (
         "p01=crash:0.3,p02=unstable,p03=truncated,p04=exit:7,p05=oom:0.3,p06=no-finish,p07=failed-to-run"
@@ -100,6 +117,7 @@ def test_each_way_to_fail(worker: Runner, project: Project):
     assert {p.name: p.read_bytes() for p in project.folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_time_limit(worker: Runner, project: Project):
     worker.environment["RAS_STANDIN_FAULT"] = "p01=hang:0.2"
     results = worker.execute(project.folder, "--plans", "1,2", "--timeout", "0.08", code=1)
@@ -143,6 +161,39 @@ def test_names_in_sub_folders_and_hostile_paths(worker: Runner, project: Project
     assert Path(result["hdf_path"]).parent == folder
 
 
+@pytest.mark.parametrize("worker", [ROWS[name] for name in ("docker-ssh", "ssh")], indirect=True)
+def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
+    """Strangers, running plans and kept workspaces stay; what still runs of attempts that were given up ends."""
+    worker.environment["RAS_STANDIN_FAULT"] = "p01=unstable,p02=hang"
+    worker.execute(project.folder, "--plans", "1", code=1)
+    worker.leave_running(1, project.folder, "--plans", "2")
+    strangers = ["mine", "0123456789"]
+    for name in strangers:
+        (worker.worker_folder / "w" / name / "p").mkdir(parents=True)
+    failed, running = (row["id"] for row in worker.attempts())
+    left = {item["attempt"]: item for item in worker.json("sweep")}
+    assert {name: (item["kind"], item["due"]) for name, item in left.items()} == {
+        failed: ("kept", False),
+        "0123456789": ("unknown", False),
+    }
+    worker.json("sweep", "--yes", "--unknown", "--workspaces", "30")
+    assert worker.workspaces() == sorted([failed, running, *strangers])
+    assert worker.json("status")["tasks"][0]["state"] == "running"
+    journal = Journal(worker.state)
+    campaign = journal.campaign_id(None)
+    journal.record_all(campaign, [attempt_ended(running, Outcome.INFRASTRUCTURE_LOST, "given up", "worker")])
+    journal.close()
+    left = {item["attempt"]: item for item in worker.json("sweep", "--yes")}
+    assert left[running]["running"] and left[running]["done"] == "ended; its workspace is kept"
+    worker.check_no_engine_runs()
+    assert worker.workspaces() == sorted([failed, running, *strangers])
+    done = {item["attempt"]: item["done"] for item in worker.json("sweep", "--yes", "--workspaces", "0")}
+    assert done == {failed: "removed", running: "removed", "0123456789": ""}
+    assert worker.workspaces() == sorted(strangers)
+    assert {row["cleaned"] for row in worker.attempts()} == {1}
+
+
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: Project):
     terrain = project.folder / "Terrain.hdf"
     with h5py.File(terrain, "w") as hdf:
@@ -155,17 +206,29 @@ def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: P
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_large_input_and_result(worker: Runner, tmp_path: Path):
-    """300 MB that the plan reads, and a result that gets large by its output interval."""
+    """300 MB that the plan reads, and a result of 200 MB."""
     project = Project.open(write_example_project(tmp_path / "project", plans=1))
-    (project.folder / "Terrain.tif").write_bytes(np.random.default_rng(2).bytes(300_000_000))
+    terrain = project.folder / "Terrain.tif"
+    terrain.write_bytes(np.random.default_rng(2).bytes(300_000_000))
     (project.folder / f"{project.name}.rasmap").write_text(
         '<RASMapper><Terrains><Layer Name="T" Type="TerrainLayer" Filename=".\\Terrain.tif"/></Terrains></RASMapper>'
     )
+    worker.environment["RAS_STANDIN_FAULT"] = "large:200"
     (result,) = worker.execute(project.folder, "--plans", "1")
     assert result["success"], result
+    assert read_result(Path(result["hdf_path"])).outcome.success
+    with h5py.File(result["hdf_path"]) as hdf:
+        filling = hdf[FILLING][:]
+    assert (filling == np.random.default_rng(0).integers(0, 256, 200_000_000, dtype=np.uint8)).all()
+    assert 300e6 < worker.json("status")["bytes_staged"] < 301e6
+    (stored,) = [path for path in (worker.worker_folder / "store").rglob("*") if path.stat().st_size > 200e6]
+    assert hash_file(stored) == stored.name == hash_file(terrain)
+    shutil.rmtree(tmp_path)  # half a gigabyte a worker type
 
 
+@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
 def test_unchanged_plans_send_nothing(worker: Runner, project: Project):
     worker.execute(project.folder, "--plans", "1,2")
     again = worker.execute(project.folder, "--plans", "1,2")

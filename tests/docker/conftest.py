@@ -1,4 +1,4 @@
-"""Fixtures ``docker_daemon`` and ``docker_runner``. Tests in this folder carry the marker ``docker``."""
+"""Fixtures ``docker_daemon``, ``docker_runner``, ``remote_runner``. Marks this folder's tests ``docker``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import pytest
 from tests.commands import Runner
 from tests.docker.daemon import Daemon, DockerUnavailable, running_daemon
 from tests.services import mark_folder, not_here
+from tests.ssh.conftest import sshd
+from tests.ssh.sshd import Sshd
+
+__all__ = ["sshd"]
 
 HERE = Path(__file__).parent
 
@@ -39,9 +43,11 @@ class DockerRunner(Runner):
 
     Attributes:
         daemon: the worker's.
+        way: the SSH server before the daemon; None for a daemon on this machine.
     """
 
     daemon: Daemon | None = None
+    way: Sshd | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +57,7 @@ class DockerRunner(Runner):
         """One host in the group docker_workers."""
         assert self.daemon is not None
         given = {"worker_folder": self.worker_folder, "cores_total": self.slots, **parameters}
-        host = self.daemon.parameters(**given)
+        host = self.daemon.remote_parameters(self.way, **given) if self.way else self.daemon.parameters(**given)
         variables = {f"ras_{key}": value for key, value in host.items()}
         self.inventory.write_text(json.dumps({"docker_workers": {"hosts": {"box": variables}}}), encoding="utf-8")
 
@@ -60,6 +66,15 @@ class DockerRunner(Runner):
 def docker_runner(docker_daemon: Daemon, tmp_path: Path) -> Iterator[DockerRunner]:
     """``ras-runner`` with a Docker worker of its own; its containers are ended after the test."""
     made = DockerRunner(tmp_path, daemon=docker_daemon)
+    yield made
+    made.stop_engines()
+    docker_daemon.end_all()
+
+
+@pytest.fixture
+def remote_runner(docker_daemon: Daemon, sshd: Sshd, tmp_path: Path) -> Iterator[DockerRunner]:
+    """The same, with the daemon behind SSH."""
+    made = DockerRunner(tmp_path, daemon=docker_daemon, way=sshd)
     yield made
     made.stop_engines()
     docker_daemon.end_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import docker
 from tests.commands import wait_until
+from tests.ssh.sshd import Sshd
 
 from ras_runner import init_ras_worker
 from ras_runner.transports.docker import ATTEMPT_LABEL
@@ -92,6 +94,15 @@ class Daemon:
             "worker_folder": str(worker_folder),
             **parameters,
         }
+
+    def remote_parameters(self, sshd: Sshd, worker_folder: Path, **parameters: Any) -> dict[str, Any]:
+        """The same, with the daemon behind an SSH server."""
+        there = {
+            "docker_host": f"ssh://{getpass.getuser()}@{sshd.address}:{sshd.port}{self.folder}/docker.sock",
+            "ssh_key_path": str(sshd.folder / "key"),
+            "known_hosts": str(sshd.folder / "known_hosts"),
+        }
+        return self.parameters(worker_folder, **{**there, **parameters})
 
     def make_worker(self, tmp_path: Path, **parameters: Any) -> Worker:
         """A ready worker."""

@@ -13,8 +13,8 @@ from tests.commands import Runner, wait_until
 from tests.services import needs_mounts
 
 from ras_runner import ExecutionResult, compute_parallel_remote, init_ras_project, init_ras_worker
-from ras_runner.campaign import controller, work
 from ras_runner.campaign import run as run_module
+from ras_runner.campaign import work
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.scheduler import Policy
 from ras_runner.errors import TransientError, WorkerError
@@ -68,7 +68,9 @@ def compute(project: Project, tmp_path: Path, monkeypatch):
     """Compute plans on a worker with faults; quarantines are short."""
     monkeypatch.setattr(run_module, "Policy", lambda **given: Policy(**{**given, "quarantine": 0.05}))
 
-    def run(plans: str = "1", **faults: Callable[[], None]) -> tuple[dict[str, ExecutionResult], Faulty, list[str]]:
+    def run(
+        plans: str = "1", lost_after: float = 120.0, **faults: Callable[[], None]
+    ) -> tuple[dict[str, ExecutionResult], Faulty, list[str]]:
         worker = init_ras_worker(
             "local", engine="standin", worker_folder=tmp_path / "worker", cores_total=2, cores_per_plan=1
         )
@@ -79,6 +81,7 @@ def compute(project: Project, tmp_path: Path, monkeypatch):
             [replace(worker, transport=transport)],
             ras_object=init_ras_project(project.folder),
             num_cores=1,
+            lost_after=lost_after,
             state_dir=tmp_path / "state",
             say=said.append,
         )
@@ -115,9 +118,8 @@ def test_a_look_that_fails_is_repeated(compute, error: Exception):
     assert results["01"].attempts == 1
 
 
-def test_a_worker_that_cannot_be_looked_at_for_long_has_lost_its_plans(compute, monkeypatch):
-    monkeypatch.setattr(controller, "BLIND_SECONDS", 0.0)
-    results, _, _ = compute(poll=failing(WorkerError("gone"), 10**6))
+def test_a_worker_that_cannot_be_looked_at_for_long_has_lost_its_plans(compute):
+    results, _, _ = compute(lost_after=0.0, poll=failing(WorkerError("gone"), 10**6))
     assert results["01"].outcome == "infrastructure-lost"
     assert "not to be reached" in results["01"].error_message
 
@@ -148,7 +150,6 @@ def test_a_result_that_cannot_be_fetched_is_kept_and_resume_takes_it(compute, ru
 
 def test_a_worker_that_comes_back_does_not_run_a_plan_twice(compute, monkeypatch, runner: Runner):
     """It was out of reach for too long; when it is back, what still runs there is ended before anything starts."""
-    monkeypatch.setattr(controller, "BLIND_SECONDS", 0.0)
     monkeypatch.setenv("RAS_STANDIN_FAULT", "hang:0.1")
     most = [0]
 
@@ -160,7 +161,7 @@ def test_a_worker_that_comes_back_does_not_run_a_plan_twice(compute, monkeypatch
         most[0] = max(most[0], sum("ras_standin" in " ".join(p.cmdline()) for p in runner.engines()))
 
     calls: list[int] = []
-    results, _, _ = compute(poll=fail_once)
+    results, _, _ = compute(lost_after=0.0, poll=fail_once)
     assert (results["01"].success, results["01"].attempts) == (True, 2)
     assert most[0] <= 1
     runner.check_no_engine_runs()

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -41,12 +41,14 @@ class Sshd:
         port: on the address.
         address: where it listens.
         command: before ``sshd`` on its command line (a network namespace).
+        options: more of its configuration.
     """
 
     folder: Path
     port: int
     address: str = "127.0.0.1"
     command: tuple[str, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start it, or start it again."""
@@ -75,6 +77,7 @@ class Sshd:
             "PermitRootLogin": "yes",
             "MaxStartups": "100",
             "LogLevel": "ERROR",
+            **self.options,
         }
         text = "".join(f"{key} {value}\n" for key, value in lines.items())
         (self.folder / "sshd_config").write_text(text, encoding="utf-8")

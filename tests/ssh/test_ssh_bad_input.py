@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.services import needs_mounts
 from tests.ssh.sshd import Sshd, free_port, make_key, make_worker, running_sshd
 
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
@@ -136,6 +137,22 @@ def test_a_folder_or_an_engine_that_is_not_there(sshd: Sshd, tmp_path: Path):
     assert "no command /no/such/ras-standin" in said
     said = refused(tmp_path, sshd, OperatorError, engine="hecras-linux", hecras_folder="/no/such/6.6")
     assert "/no/such/6.6" in said
+
+
+@pytest.mark.disk
+def test_a_worker_folder_that_cannot_be_written_to(sshd: Sshd, tmp_path: Path):
+    needs_mounts()
+    mount = tmp_path / "read-only"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", mount], check=True)
+    try:
+        said = refused(tmp_path, sshd, OperatorError, worker_folder=str(mount))
+    finally:
+        subprocess.run(["umount", mount], check=True)
+    assert said.startswith(
+        f"127.0.0.1:{sshd.port}: init worker: the worker folder {mount} cannot be made or written to"
+    )
+    assert "Read-only file system" in said
 
 
 def test_hecras_is_found_there(sshd: Sshd, tmp_path: Path):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 from tests.commands import wait_until
+from tests.services import needs_mounts
 from tests.ssh.conftest import SshRunner
 
 from ras_runner.hecras.project import Project
@@ -104,3 +107,51 @@ def test_a_host_that_is_away_is_left_out_and_another_runs_the_plans(runner: SshR
     runner.inventory.write_text(json.dumps(inventory), encoding="utf-8")
     results = runner.execute(project.folder, "--plans", "1,2")
     assert all(r["worker_id"] == "there" and r["success"] for r in results)
+
+
+def test_plans_that_this_machine_prepares_are_solved_there(runner: SshRunner, project: Project, tmp_path: Path):
+    runner.write_inventory(preprocess_on_host=True)
+    inventory = json.loads(runner.inventory.read_text("utf-8"))
+    here = {"ras_engine": "standin", "ras_cores_total": 1, "ras_cores_per_plan": 1}
+    inventory["local"] = {"hosts": {"here": {**here, "ras_worker_folder": str(tmp_path / "here")}}}
+    runner.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+    results = runner.execute(project.folder, "--plans", "1,7")
+    assert [(r["success"], r["worker_id"], r["attempts"]) for r in results] == [(True, "there", 2)] * 2
+    assert runner.workspaces() == []
+
+
+@pytest.mark.disk
+def test_a_full_disk_and_a_symlink_that_leads_outside(runner: SshRunner, project: Project, tmp_path: Path):
+    """The host with the full disk is left out and named; of the links one is hydraulic data, the other is not."""
+    needs_mounts()
+    full = tmp_path / "full"
+    full.mkdir()
+    inventory = json.loads(runner.inventory.read_text("utf-8"))
+    hosts = inventory["ssh_workers"]["hosts"]
+    hosts["full"] = {**hosts["there"], "ras_worker_folder": str(full), "ras_queue_priority": 0}
+    hosts["there"]["ras_queue_priority"] = 1
+    runner.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "storm.dss").write_bytes(b"rain")
+    (tmp_path / "elsewhere" / "secret.key").write_bytes(b"secret")
+    (project.folder / "storm.dss").symlink_to(tmp_path / "elsewhere" / "storm.dss")
+    (project.folder / "stolen.dss").symlink_to(tmp_path / "elsewhere" / "secret.key")
+    for number, name in (("01", "storm.dss"), ("02", "stolen.dss")):
+        flow = project.file(project.plan(number).flow)
+        text = flow.read_bytes() + f"Observed DSS Loc=a\r\nObserved DSS Filename={name}\r\n".encode("ascii")
+        flow.write_bytes(text)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", full], check=True)
+    try:
+        done = runner.run("execute", project.folder, "-i", runner.inventory, "--plans", "2", code=None)
+        assert done.returncode != 0
+        assert "secret.key" in done.stderr
+        assert "leads out of the project folder" in done.stderr
+        (result,) = runner.execute(project.folder, "--plans", "1")
+    finally:
+        subprocess.run(["umount", "--lazy", full], check=True)
+    assert (result["success"], result["worker_id"]) == (True, "there")
+    assert not [path for path in runner.worker_folder.rglob("*") if path.is_file() and path.read_bytes() == b"secret"]
+    messages = [row["message"] for row in runner.attempts()]
+    assert any(
+        f"127.0.0.1:{runner.sshd.port}: stage: the disk of the worker folder {full} is full" in m for m in messages
+    )

@@ -18,7 +18,7 @@ from tests.ssh.sshd import Sshd, SshdUnavailable, make_worker, running_sshd
 
 from ras_runner.errors import RasRunnerError
 from ras_runner.hecras.project import Project
-from ras_runner.transports.base import Probe, Upload
+from ras_runner.transports.base import Probe, Transport, Upload
 
 
 @dataclass
@@ -62,17 +62,68 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             pytest.skip(f"network namespaces or sshd cannot be had here: {reason}")
 
 
-def test_a_cable_that_is_out_for_five_seconds(lab: Lab, tmp_path: Path, project: Project):
+def wait_until_found(transport: Transport, probe: Probe) -> None:
+    """Wait until an attempt is seen running."""
+
+    def found() -> bool:
+        with contextlib.suppress(RasRunnerError):
+            return transport.poll([probe])[probe.attempt].alive
+        return False
+
+    wait_until(found, "it is found again", 30)
+
+
+def start_mixed(lab: Lab, tmp_path: Path, project: Project, engine: dict[str, str], *args: object) -> SshRunner:
+    """A campaign over the host and this machine, when two plans run on the host; more wait for this machine."""
     runner = SshRunner(tmp_path, sshd=lab.sshd)
-    runner.write_inventory({"RAS_STANDIN_PACE": "0.05"})
-    controller = runner.start_running(2, project.folder, "--plans", "1,2")
+    runner.write_inventory(engine)
+    content = json.loads(runner.inventory.read_text("utf-8"))
+    here = {"ras_engine": "standin", "ras_cores_total": 1, "ras_cores_per_plan": 1, "ras_queue_priority": 1}
+    content["local"] = {"hosts": {"here": {**here, "ras_worker_folder": str(tmp_path / "here")}}}
+    runner.inventory.write_text(json.dumps(content), encoding="utf-8")
+    runner.environment["RAS_STANDIN_PACE"] = "0.01"
+    runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2,3,4", *args)
+
+    def running() -> bool:
+        if not (runner.state / "journal.sqlite").is_file():
+            return False
+        return [(row["worker"], row["state"]) for row in runner.attempts()].count(("there", "running")) == 2
+
+    wait_until(running, "two plans run on the host")
+    return runner
+
+
+def test_a_cable_that_is_out_for_five_seconds(lab: Lab, tmp_path: Path, project: Project):
+    """What runs on the host is found again, and computed once; the plans of this machine do not wait for it."""
+    runner = start_mixed(lab, tmp_path, project, {"RAS_STANDIN_PACE": "0.05"})
+    (controller,) = runner.started
     lab.cable_is("down")
     with pytest.raises(subprocess.TimeoutExpired):
         controller.wait(timeout=5)
+    wait_until(lambda: runner.tasks()["04"]["state"] == "completed", "what runs here ends meanwhile")
     lab.cable_is("up")
     assert controller.wait(timeout=60) == 0, (tmp_path / "started.log").read_text()
-    results = json.loads(runner.run("results", "--json").stdout)
-    assert [(r["success"], r["attempts"]) for r in results] == [(True, 1), (True, 1)]
+    results = runner.json("results")
+    assert [(r["success"], r["attempts"]) for r in results] == [(True, 1)] * 4
+    assert [r["worker_id"] for r in results] == ["there", "there", "here", "here"]
+
+
+def test_a_host_that_is_gone_for_good(lab: Lab, tmp_path: Path, project: Project):
+    """Its plans are computed on this machine; what runs on there is ended by the next controller that reaches it."""
+    runner = start_mixed(lab, tmp_path, project, {"RAS_STANDIN_FAULT": "hang"}, "--lost-after", "3")
+    (controller,) = runner.started
+    lab.cable_is("down")
+    try:
+        assert controller.wait(timeout=90) == 0, (tmp_path / "started.log").read_text()
+        lost = [row for row in runner.attempts() if row["worker"] == "there" and row["launched"]]
+        assert [row["outcome"] for row in lost] == ["infrastructure-lost"] * 2
+        assert all("not to be reached for 3 s" in row["message"] for row in lost)
+        assert all(r["success"] and r["worker_id"] == "here" for r in runner.json("results"))
+        assert runner.engines(), "they run on: nobody could stop them"
+    finally:
+        lab.cable_is("up")
+    runner.run("resume")
+    runner.check_no_engine_runs()
 
 
 def test_a_silent_cut_is_noticed_and_what_ran_is_found_again(lab: Lab, tmp_path: Path):
@@ -88,12 +139,6 @@ def test_a_silent_cut_is_noticed_and_what_ran_is_found_again(lab: Lab, tmp_path:
         transport.poll([probe])
     assert time.monotonic() - started < 25.0
     lab.cable_is("up")
-
-    def found() -> bool:
-        with contextlib.suppress(RasRunnerError):
-            return transport.poll([probe])["a1"].alive
-        return False
-
-    wait_until(found, "it is found again", 30)
+    wait_until_found(transport, probe)
     transport.stop(probe)
     assert not transport.poll([probe])["a1"].alive

@@ -7,19 +7,29 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import psutil
 import pytest
 from tests.commands import wait_until
+from tests.services import needs_mounts
 from tests.ssh.sshd import Sshd, make_worker
 
-from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
-from ras_runner.hashing import SourceChangedError, hash_file
+from ras_runner.campaign.journal import Journal
+from ras_runner.campaign.staging import Stager
+from ras_runner.engines.base import StagedFile
+from ras_runner.errors import DiskFullError, InputError, RasRunnerError, WorkerError
+from ras_runner.hashing import FileHasher, SourceChangedError, hash_bytes, hash_file
+from ras_runner.hecras.inputs import Access
 from ras_runner.transports import ssh as ssh_module
+from ras_runner.transports import ssh_store
 from ras_runner.transports.base import Place, Probe, Upload
 from ras_runner.transports.ssh import SshTransport
 from ras_runner.transports.ssh_programs import MARK
+from ras_runner.transports.ssh_shell import Done
+from ras_runner.transports.ssh_store import carried
 
 HOSTILE = ["with space", 'it\'s "q"', "new\nline", "$(touch pwned)`id`", "-rf", "Ωé", ".hidden", "a;b&c|d", "*", "\\n"]
 
@@ -95,7 +105,7 @@ def test_a_file_that_has_gone_is_the_users(transport: SshTransport, tmp_path: Pa
     with pytest.raises(InputError, match="gone cannot be read"):
         transport.put([Upload(missing, target, "0" * 64)])
     with pytest.raises(InputError, match="gone cannot be read"):
-        transport.put_many([Upload(missing, target, "0" * 64)])
+        transport.put([Upload(missing, target, "0" * 64), Upload(b"x", transport.root / "x")])
     assert not list(Path(transport.root).rglob("*gone*"))
 
 
@@ -109,7 +119,7 @@ def test_many_small_files_in_one_stream(transport: SshTransport, tmp_path: Path)
     files.append(files[5])
     files[7].source.write_bytes(b"changed")
     with pytest.raises(SourceChangedError, match="it's 7 changed"):
-        transport.put_many(files)
+        transport.put(files)
     assert transport.stored([files[7].target]) == {}
     good = [file for file in files if file is not files[7]]
     assert all(Path(file.target).read_bytes() == file.source.read_bytes() for file in good)
@@ -119,7 +129,7 @@ def test_many_small_files_in_one_stream(transport: SshTransport, tmp_path: Path)
     transport.place(places)
     assert all(Path(place.target).read_bytes() == Path(place.source).read_bytes() for place in places)
     assert all((Path(p.target).stat().st_ino == Path(p.source).stat().st_ino) == p.link for p in places)
-    transport.put_many([])
+    transport.put([])
     assert not list(Path(transport.root).rglob("*.part"))
 
 
@@ -143,10 +153,11 @@ def test_a_transfer_that_is_cut_goes_on_where_it_was(tmp_path: Path, sshd: Sshd,
     assert not list(Path(transport.root).rglob("*.part"))
 
 
+@pytest.mark.parametrize("skew", [-3600.0, 3600.0])
 def test_results_come_back_whole_with_times_of_this_clock(
-    transport: SshTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    transport: SshTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skew: float
 ):
-    """The controller's clock is an hour behind the host's; beyond the office results come compressed."""
+    """The controller's clock is an hour behind the host's, or ahead; beyond the office results come compressed."""
     probe = attempt(transport)
     folder = probe.folder / "p"
     transport.put([Upload(b"old", folder / "r.staged")])
@@ -156,7 +167,7 @@ def test_results_come_back_whole_with_times_of_this_clock(
         Path(folder, name).write_bytes(data)
     Path(folder, "r.link").symlink_to("/etc/passwd")
     real = time.time()
-    monkeypatch.setattr(ssh_module.time, "time", lambda: real - 3600.0)
+    monkeypatch.setattr(ssh_module.time, "time", lambda: real + skew)
     for far in (0.0, 1.0):
         transport.connection.round_trip = far
         scratch = tmp_path / f"scratch{far}"
@@ -166,7 +177,7 @@ def test_results_come_back_whole_with_times_of_this_clock(
         assert (scratch / "r.bco").read_bytes() == b"text"
         assert (scratch / "r.tmp.hdf").read_bytes() == b""
         assert sorted(p.name for p in scratch.iterdir()) == ["r.bco", "r.empty", "r.hdf", "r.tmp.hdf"]
-        assert -1.0 < (scratch / "r.hdf").stat().st_mtime - (real - 3600.0) < 30.0
+        assert -1.0 < (scratch / "r.hdf").stat().st_mtime - (real + skew) < 30.0
 
 
 def test_of_two_launches_one_runs_and_a_claim_is_kept(transport: SshTransport, tmp_path: Path, sshd: Sshd):
@@ -282,23 +293,122 @@ def test_looks_fail_quickly_while_the_host_is_away_and_work_when_it_is_back(tran
     transport.stop(probe)
 
 
-def test_a_full_disk_is_said_to_be_full(sshd: Sshd, tmp_path: Path):
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    needs_mounts()
     mount = tmp_path / "small"
     mount.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", mount], capture_output=True, check=False
-    ).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        worker = make_worker(tmp_path, sshd, worker_folder=str(mount))
-        source = tmp_path / "large"
-        source.write_bytes(os.urandom(3 << 20))
-        for data in (source, os.urandom(100_000) * 12):
-            with pytest.raises(OperatorError, match=r"disk of the worker folder .* is full"):
-                worker.transport.put([Upload(data, worker.transport.root / "store" / "x")])
-        assert not list(mount.rglob("*.part"))
-    finally:
-        subprocess.run(["umount", mount], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", mount], check=True)
+    yield mount
+    subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+@pytest.mark.disk
+def test_a_full_disk_is_said_to_be_full(sshd: Sshd, tmp_path: Path, small_disk: Path):
+    worker = make_worker(tmp_path, sshd, worker_folder=str(small_disk))
+    source = tmp_path / "large"
+    source.write_bytes(os.urandom(6 << 20))
+    filling = Path(small_disk, "filling")
+    for data, filled in ((source, 0), (os.urandom(4 << 20), 0), (os.urandom(100_000), (3 << 20) - 40_000)):
+        filling.write_bytes(bytes(filled))
+        with pytest.raises(DiskFullError, match=r"disk of the worker folder .* is full"):
+            worker.transport.put([Upload(data, worker.transport.root / "store" / "x")])
+    assert not list(small_disk.rglob("*.part"))
+
+
+@pytest.mark.disk
+def test_a_full_disk_is_emptied_of_old_inputs_once(sshd: Sshd, tmp_path: Path, small_disk: Path, journal: Journal):
+    worker = make_worker(tmp_path, sshd, worker_folder=str(small_disk))
+    said: list[str] = []
+    stager = Stager(worker, FileHasher(journal), said.append)
+    for number, age in enumerate((7200, 0, None)):
+        source = tmp_path / str(number)
+        source.write_bytes(os.urandom(2 << 20))
+        file = StagedFile(PurePosixPath("terrain"), source, Access.READ_ONLY)
+        folder = worker.attempt_folder(f"a{number}")
+        if age is None:
+            with pytest.raises(DiskFullError):  # what was used lately stays
+                stager.stage([file], folder, PurePosixPath("p"))
+            continue
+        assert stager.stage([file], folder, PurePosixPath("p")) == 2 << 20
+        worker.transport.remove(folder)
+        (stored,) = [path for path in Path(small_disk, "store").rglob("*") if path.is_file()]
+        os.utime(stored, (time.time() - age,) * 2)
+    assert said == []
+
+
+def test_the_store_is_trimmed_there(transport: SshTransport, sshd: Sshd, tmp_path: Path):
+    """Three thousand files; two controllers at once; one file is marked as used by looking for it."""
+    made = []
+    for number in range(3000):
+        digest = hash_bytes(str(number).encode())
+        path = Path(transport.root, "store", digest[:2], digest)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 10)
+        os.utime(path, (time.time() - 9000 + number,) * 2)
+        made.append(path)
+    transport.place([Place(PurePosixPath(made[0]), transport.root / "w" / "a1" / "x", link=True)])
+    assert len(transport.stored([PurePosixPath(made[1])])) == 1
+    assert made[1].stat().st_mtime < time.time() - 8000
+    stale = Path(transport.root, "store", "in.1.part")
+    stale.mkdir()
+    os.utime(stale, (time.time() - 90000,) * 2)
+    others = [transport, make_worker(tmp_path, sshd).transport]
+    with ThreadPoolExecutor(2) as pool:
+        freed = list(pool.map(lambda one: one.trim(20_000), others))
+    assert not stale.exists()
+    assert sum(freed) >= 10_000
+    gone = {number for number, path in enumerate(made) if not path.exists()}
+    assert gone == set(range(2, 1002))
+    assert transport.trim(20_000) == 0
+
+
+def test_store_files_without_hard_links_are_copied(transport: SshTransport, monkeypatch: pytest.MonkeyPatch):
+    """As on a file system that has none: tar and ln are refused."""
+    monkeypatch.setattr(
+        ssh_module.store, "carried", lambda data, program: carried(data, program.replace("tar -xf -", "false"))
+    )
+    place_each = ssh_store.place_each_program
+    monkeypatch.setattr(
+        ssh_module.store, "place_each_program", lambda places: place_each(places).replace("ln -f", "false")
+    )
+    source = transport.root / "store" / "x"
+    transport.put([Upload(b"content", source)])
+    places = [Place(source, transport.root / "w" / "a1" / name, link) for name, link in (("l", True), ("c", False))]
+    for _ in range(2):
+        transport.place(places)
+    assert all(Path(place.target).read_bytes() == b"content" for place in places)
+    assert not any(Path(place.target).samefile(source) for place in places)
+    assert transport._no_links
+
+
+def test_what_is_damaged_on_the_way_is_sent_again(
+    transport: SshTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One byte of the first try of each kind is not what was sent."""
+    source, target = tmp_path / "large", transport.root / "store" / "large"
+    source.write_bytes(os.urandom(5 << 20))
+    small = [Upload(os.urandom(200_000), transport.root / "w" / str(n)) for n in range(3)]
+    tries: list[str] = []
+    send = transport.connection.send
+
+    def flipped(command: str, data: Iterator[bytes], *, step: str) -> Done:
+        tries.append(command)
+        pieces = list(data)
+        if len(tries) % 2:
+            middle = bytearray(pieces[0])
+            middle[5000] ^= 1
+            pieces[0] = bytes(middle)
+        return send(command, iter(pieces), step=step)
+
+    monkeypatch.setattr(transport.connection, "send", flipped)
+    transport.put([Upload(source, target, hash_file(source))])
+    transport.put(small)
+    assert len(tries) == 4
+    assert hash_file(Path(target)) == hash_file(source)
+    assert [Path(file.target).read_bytes() for file in small] == [file.source for file in small]
+    assert not list(Path(transport.root).rglob("*.part"))
 
 
 def test_processes_carry_the_mark(transport: SshTransport):

@@ -206,7 +206,15 @@ def test_terms_and_conditions(project: Path) -> None:
 def test_every_fault_has_a_test() -> None:
     tested = {"unstable", "terminated", "failed-to-run", "no-finish", "no-results", "truncated", "corrupt-bytes"}
     tested |= {"tmp-left", "rename-fails", "slow", "crash", "segv", "oom", "exit", "partial-hdf"}
-    assert tested | {"hang", "hang-before", "tcu"} == set(FAULTS)
+    assert tested | {"hang", "hang-before", "tcu", "large"} == set(FAULTS)
+
+
+def test_large_results_are_good_ones(project: Path) -> None:
+    assert process("compute", project, "p01", "--fault", "large:3").code == 0
+    assert 3e6 < _final(project).stat().st_size < 4e6
+    left = _left(_final(project))
+    assert left.solution == "Unsteady Finished Successfully"
+    assert left.messages
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from ras_runner import (
     init_ras_worker,
 )
 from ras_runner.hecras.project import Project
+from ras_runner.workers.registry import WORKER_TYPES, worker_spec
 
 
 @pytest.fixture
@@ -132,6 +133,12 @@ def test_the_projects_version_is_used(project: Project, tmp_path: Path):
     opened = init_ras_project(project.folder, str(exe))
     worker = init_ras_worker("local", ras_object=opened, engine="hecras-windows", worker_folder=tmp_path / "w")
     assert worker.engine.name == "HEC-RAS 6.6"
+
+
+@pytest.mark.parametrize("name", sorted(WORKER_TYPES))
+def test_the_parameters_of_each_worker_type_are_known_without_reaching_it(name: str):
+    with pytest.raises(InputError, match=r"unknown parameter 'color'.*\n  next: .*worker_id"):
+        worker_spec(name, {"color": "red"})
 
 
 @pytest.mark.parametrize(("workers", "message"), [(0, "no worker was given"), (2, "several workers are called local")])

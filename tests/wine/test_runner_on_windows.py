@@ -13,6 +13,7 @@ from tests.commands import wait_until
 from tests.wine.wine import PYTHON, Windows
 
 from ras_runner.hecras.example import write_example_project
+from ras_runner.hecras.prepared import has_results, hdf_problem
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 
@@ -146,6 +147,45 @@ def test_a_result_that_hecras_holds_open_is_kept_until_it_can_be_published(runne
     runner.run("resume")
     (published,) = json.loads(runner.run("results", "--json").stdout)
     assert (published["success"], published["attempts"]) == (True, 1)
+
+
+def test_hecras_is_stopped_with_its_whole_tree_once_a_plan_is_prepared(runner: Runner):
+    """A batch file with the stand-in as Ras.exe, which would never end. There is no solver for what it prepares here:
+    the controller is killed when it keeps it."""
+    project = Project.open(write_example_project(runner.folder / "project"))
+    exe = runner.folder / "6.6" / "Ras.cmd"
+    exe.parent.mkdir()
+    lines = ("@set RAS_STANDIN_FAULT=hang:0.3", f"@{PYTHON} -m ras_standin compute %2 %3", "")
+    exe.write_text("\r\n".join(lines), encoding="ascii")
+    for name in ("RasUnsteady", "RasGeomPreprocess"):
+        (runner.folder / "linux" / "6.6" / "bin" / name).parent.mkdir(parents=True, exist_ok=True)
+        (runner.folder / "linux" / "6.6" / "bin" / name).touch()
+    slots = {"ras_cores_total": 1, "ras_cores_per_plan": 1}
+    hosts = {
+        "win": {**slots, "ras_engine": "hecras-windows", "ras_exe_path": runner.windows.path(exe)},
+        "linux": {
+            **slots,
+            "ras_engine": "hecras-linux",
+            "ras_hecras_folder": runner.windows.path(runner.folder / "linux" / "6.6"),
+            "ras_preprocess_on_host": True,
+        },
+    }
+    for name, host in hosts.items():
+        host["ras_worker_folder"] = f"C:\\{name}"
+    runner.inventory.write_text(json.dumps({"local": {"hosts": hosts}}), encoding="utf-8")
+    command = ["execute", project.folder, "-i", runner.inventory, "--plans", "1", "--state-dir", runner.state]
+    log = (runner.folder / "controller.log").open("wb")
+    controller = runner.windows.popen([PYTHON, "-m", "ras_runner", *command], stdout=log, stderr=log)
+    whole = "[0-9a-f]" * 32  # the folder's name while it is being written is longer
+    manifests = wait_until(lambda: list(runner.state.glob(f"prepared/*/01/{whole}/manifest.json")), "it is prepared")
+    controller.kill()
+    controller.wait()
+    prepared = manifests[0].parent
+    assert sorted(path.name for path in prepared.iterdir()) == ["b01", "manifest.json", "p01.tmp.hdf", "x01"]
+    assert hdf_problem(prepared / "p01.tmp.hdf") == ""
+    assert not has_results(prepared / "p01.tmp.hdf")
+    assert not [line for line in runner.engines() if "ras_standin" in line]
+    assert project.file("p01.tmp.hdf") is None
 
 
 @pytest.mark.slow

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ras_runner.campaign.prepared import NotPreparedError, engine_label, with_prepared
 from ras_runner.campaign.publish import publish
 from ras_runner.campaign.receipts import inputs_digest
 from ras_runner.campaign.staging import TREE, project_folder
-from ras_runner.engines.base import EngineRun, RunSettings, progress_files, result_name, side_results
+from ras_runner.engines.base import EngineRun, RunSettings, Stage, progress_files, result_name, side_results
 from ras_runner.engines.common import outside_files, staged_name
 from ras_runner.engines.scripts import render_script, script_name
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.prepared import PreparedStore
     from ras_runner.campaign.staging import Stager
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
@@ -54,6 +56,7 @@ class Attempt:
         folder: its folder on the worker.
         tree: the staged project folder, relative to ``folder``.
         inputs: digest of everything the staged plan is made of.
+        prepared_by: the program whose files its second stage starts from; empty when it does no second stage.
         native_id: of the run script; empty until it was launched.
         launched: unix time of the launch.
         staged: bytes that travelled to the worker for it.
@@ -71,6 +74,7 @@ class Attempt:
     folder: PurePath
     tree: PurePosixPath = field(default_factory=lambda: PurePosixPath(TREE))
     inputs: str = ""
+    prepared_by: str = ""
     native_id: str = ""
     launched: float = 0.0
     staged: int = 0
@@ -83,6 +87,16 @@ class Attempt:
     def plan_number(self) -> str:
         """Number of its plan."""
         return self.plan.number
+
+    @property
+    def stage(self) -> Stage:
+        """What it does of its plan."""
+        return self.settings.stage
+
+    @property
+    def engine_label(self) -> str:
+        """What makes its result."""
+        return engine_label(self.worker.engine.name, self.prepared_by)
 
     @property
     def staged_name(self) -> str:
@@ -107,17 +121,20 @@ def new_attempt(attempt_id: str, plan: Plan, worker: Worker, slot: int, settings
     return Attempt(attempt_id, plan, worker, slot, settings, worker.attempt_folder(attempt_id))
 
 
-def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scratch: Path) -> bool:
+def begin(
+    attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scratch: Path, prepared: PreparedStore
+) -> bool:
     """Stage the workspace and launch the run script, journalled before and after.
 
     Returns:
         False when it was stopped before it was launched.
 
     Raises:
+        NotPreparedError: a second stage has nothing to start from.
         RasRunnerError: staging or launching failed; nothing runs.
     """
     engine, transport = attempt.worker.engine, attempt.worker.transport
-    _stage(attempt, stager, scratch / attempt.id)
+    _stage(attempt, stager, scratch / attempt.id, prepared)
     script = _script(attempt)
     transport.put([Upload(script, attempt.folder / script_name(engine.system))])
     if attempt.stopping:
@@ -131,6 +148,7 @@ def begin(attempt: Attempt, stager: Stager, journal: Journal, campaign: str, scr
         staged=attempt.staged,
         tree=str(attempt.tree),
         inputs=attempt.inputs,
+        prepared_by=attempt.prepared_by,
     )
     try:
         attempt.native_id = transport.launch(
@@ -177,19 +195,20 @@ def _check_outside(attempt: Attempt, inputs: PlanInputs) -> None:
         )
 
 
-def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
+def _stage(attempt: Attempt, stager: Stager, scratch: Path, prepared: PreparedStore) -> None:
     """Read the plan anew (the user may have edited it since the campaign began), and stage exactly what is recorded."""
     engine = attempt.worker.engine
     for _ in range(_STAGE_TRIES):
         attempt.worker.transport.remove(attempt.folder)  # what an earlier try has staged
         attempt.plan = Project.open(attempt.plan.project.prj).plan(attempt.plan.number)
-        inputs = engine.inputs(attempt.plan)
+        inputs = engine.inputs(attempt.plan, attempt.worker.stage)
         check_inputs(inputs)
         _check_outside(attempt, inputs)
         attempt.inputs = inputs_digest(inputs, stager.hasher)
         attempt.tree = project_folder([item.place for item in inputs.files if item.place is not None])
         with _scratch(scratch) as own:
-            files = engine.prepare(inputs, attempt.settings, attempt.staged_name, own)
+            complete = _complete(attempt, inputs, prepared, own) if attempt.stage is Stage.SOLVE else inputs
+            files = engine.prepare(complete, attempt.settings, attempt.staged_name, own)
             attempt.staged += stager.stage(files, attempt.folder, attempt.tree, lambda: bool(attempt.stopping))
         if inputs_digest(inputs, stager.hasher) == attempt.inputs:
             return
@@ -198,6 +217,19 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
         step="stage",
         action="close the program that writes them, then run the plan again",
     )
+
+
+def _complete(attempt: Attempt, inputs: PlanInputs, prepared: PreparedStore, scratch: Path) -> PlanInputs:
+    """The inputs of a second stage with what the first has made of them."""
+    found = prepared.find(attempt.worker, inputs, attempt.inputs)
+    if isinstance(found, str):
+        raise NotPreparedError(
+            f"plan {attempt.plan_number} is no longer prepared as its files are now: {found}",
+            step="stage",
+            action="none: it is prepared again where a worker of the campaign can",
+        )
+    attempt.prepared_by = found.maker
+    return with_prepared(inputs, found, scratch)
 
 
 @contextlib.contextmanager

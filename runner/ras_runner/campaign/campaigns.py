@@ -6,19 +6,22 @@ import json
 import secrets
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ras_runner.campaign.decisions import WorkerJoined
 from ras_runner.campaign.events import task_ended
+from ras_runner.campaign.prepared import Readiness, engine_labels, own_files, readiness
 from ras_runner.campaign.publish import check_writable
 from ras_runner.campaign.receipts import Receipt, find_receipt, inputs_digest, is_current
-from ras_runner.engines.base import RunSettings
+from ras_runner.engines.base import RunSettings, Stage
 from ras_runner.errors import InputError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project, plan_number
+from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +44,7 @@ class CampaignSettings(BaseModel):
         clear_geompre: leave the geometry preprocessor's files out, so that the engine makes them anew.
         keep_workspaces: keep all workspaces, not only those of plans that failed.
         quarantine: seconds that a worker rests after its first loss.
+        lost_after: seconds after which a worker that cannot be reached has lost the plans that run there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,20 +57,31 @@ class CampaignSettings(BaseModel):
     clear_geompre: bool = False
     keep_workspaces: bool = False
     quarantine: float = Field(5.0, ge=0)
+    lost_after: float = Field(120.0, ge=0)
 
-    def run_settings(self, worker: Worker) -> RunSettings:
+    def run_settings(self, worker: Worker, stage: Stage = Stage.WHOLE) -> RunSettings:
         """How a plan of the campaign is run on a worker."""
-        return RunSettings(worker.spec.cores(self.num_cores), self.clear_geompre, worker.spec.process_priority)
+        cores, priority = worker.spec.cores(self.num_cores), worker.spec.process_priority
+        return RunSettings(cores, self.clear_geompre, priority, stage)
 
 
 @dataclass(frozen=True)
 class PreparedPlan:
-    """A plan of a campaign that has not begun: its files, its receipt when it need not run, who cannot run it."""
+    """A plan of a campaign that has not begun.
+
+    Attributes:
+        inputs: its files.
+        receipt: of its result, when it need not run.
+        expected: its run time, seconds; None when unknown.
+        unable: the workers that cannot run it.
+        ready: how far it is prepared for the workers that only solve.
+    """
 
     inputs: PlanInputs
     receipt: Receipt | None
     expected: float | None
     unable: frozenset[str] = frozenset()
+    ready: Readiness = field(default_factory=Readiness)
 
 
 def select_plans(project: Project, plans: Sequence[str] | str | None) -> list[Plan]:
@@ -98,19 +113,41 @@ def prepare_plans(
     for plan in plans:
         project, number = plan.project, plan.number
         unable = unable_workers(plan, workers)
-        engines = {worker.engine.name: worker.engine for worker in workers if worker.worker_id not in unable}
+        able = [worker for worker in workers if worker.worker_id not in unable]
         receipt = find_receipt(journal, project, number)
         current = False
-        for name, engine in engines.items():
-            inputs = engine.inputs(plan)
+        for worker in {(w.engine.name, w.stage): w for w in able}.values():
+            inputs = worker.engine.inputs(plan, worker.stage)
             check_inputs(inputs)
             digest = inputs_digest(inputs, hasher)
-            current = current or (receipt is not None and is_current(receipt, project, name, digest, hasher))
+            current = current or (
+                receipt is not None
+                and any(
+                    is_current(receipt, project, label, digest, hasher)
+                    for label in engine_labels(worker, workers, inputs)
+                )
+            )
         expected = None if receipt is None else receipt.seconds
         prepared[number] = PreparedPlan(
-            inputs, receipt if current and not settings.force_rerun else None, expected, unable
+            inputs,
+            receipt if current and not settings.force_rerun else None,
+            expected,
+            unable,
+            readiness(plan, able, lambda worker, inputs: own_files(worker, inputs, anew=settings.clear_geompre)),
         )
     return prepared
+
+
+def worker_joined(worker: Worker, settings: CampaignSettings, unable: frozenset[str] = frozenset()) -> WorkerJoined:
+    """What the scheduler is told of a worker.
+
+    Args:
+        worker: that takes plans from now on.
+        settings: of the campaign.
+        unable: the plans that its engine cannot run.
+    """
+    slots = worker.spec.slots(settings.num_cores)
+    return WorkerJoined(worker.worker_id, slots, worker.queue_priority, worker.prepares, worker.needs_prepared, unable)
 
 
 def unable_workers(plan: Plan, workers: Iterable[Worker]) -> frozenset[str]:
@@ -123,7 +160,7 @@ def unable_workers(plan: Plan, workers: Iterable[Worker]) -> frozenset[str]:
     able = False
     for worker in workers:
         try:
-            worker.engine.check_plan(plan)
+            worker.engine.check_plan(plan, worker.stage)
             able = True
         except InputError as error:
             refusals[worker.worker_id] = error
@@ -188,6 +225,8 @@ def create_campaign(
         )
         if item.receipt is not None:
             events.append(_skipped(item.receipt))
+        elif item.ready.problem:
+            events.append(task_ended(number, Outcome.INCOMPLETE, item.ready.problem))
     journal.record_all(campaign, events)
     return campaign
 

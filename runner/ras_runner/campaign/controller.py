@@ -11,13 +11,15 @@ import json
 import queue
 import time
 import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, Verified, new_attempt
 from ras_runner.campaign.events import attempt_ended, task_ended
+from ras_runner.campaign.joining import Made, Members
 from ras_runner.campaign.journal import JournalError
+from ras_runner.campaign.lanes import Lanes
+from ras_runner.campaign.prepared import PREPARED, RESUMED_AS_PREPARED, is_prepared
 from ras_runner.campaign.scheduler import (
     AttemptEnded,
     Blame,
@@ -28,30 +30,31 @@ from ras_runner.campaign.scheduler import (
     Start,
     Stop,
     Tick,
+    WorkerJoined,
 )
 from ras_runner.campaign.staging import Stager
+from ras_runner.campaign.watch import Looked, Watch
 from ras_runner.campaign.work import CANCELLED, Ended, Fatal, Launched, Report, Work
+from ras_runner.engines.base import Stage
 from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
     from ras_runner.campaign.campaigns import CampaignSettings
     from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.prepared import PreparedStore
     from ras_runner.campaign.scheduler import Decision, Event
     from ras_runner.hashing import FileHasher
     from ras_runner.hecras.plan import Plan
     from ras_runner.transports.base import Status
     from ras_runner.workers.base import Worker
 
-#: Bounds of the time between two looks at the workers, seconds: short while things happen, long while nothing does.
-POLL_FIRST, POLL_LAST = 0.02, 1.0
-#: A worker that cannot be looked at for so many seconds has lost its attempts.
-BLIND_SECONDS = 120.0
 _PROGRESS_EVERY = 1.0
-_CANCEL_EVERY = 0.3
-_THREADS = 4
+_REQUESTS_EVERY = 0.3
+_STARTS = {Stage.WHOLE: "starts", Stage.PREPARE: "is being prepared", Stage.SOLVE: "is being solved"}
 
 
 @dataclass
@@ -62,31 +65,36 @@ class Controller:
         journal: where everything is recorded.
         campaign: the campaign's id.
         plans: the plans that are not over, by number.
-        workers: by worker id.
+        workers: by worker id; those that join are added.
         scheduler: knows the workers and the tasks already.
         settings: of the campaign.
         hasher: hashes the user's files.
+        prepared: keeps what first stages leave.
         say: takes one line for the user when something happens.
     """
 
     journal: Journal
     campaign: str
     plans: Mapping[str, Plan]
-    workers: Mapping[str, Worker]
+    workers: dict[str, Worker]
     scheduler: Scheduler
     settings: CampaignSettings
     hasher: FileHasher
+    prepared: PreparedStore
     say: Callable[[str], None]
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._work = Work(self.journal, self.campaign, self._reports.put, self.settings.keep_workspaces)
-        #: Worker -> since when it could not be looked at.
-        self._blind: dict[str, float] = {}
+        self._reports: queue.SimpleQueue[Report | Looked | Made] = queue.SimpleQueue()
+        keep = self.settings.keep_workspaces
+        self._work = Work(self.journal, self.campaign, self.prepared, self._reports.put, keep)
+        self._watch = Watch(self._reports.put)
+        self._members = Members(
+            self.campaign, self.plans, self.workers, self.scheduler, self.settings, self._reports.put
+        )
         #: Worker -> attempts that ended as lost while it could not be looked at: they may still run there.
         self._given_up: dict[str, list[Attempt]] = {}
-        self._stagers = {name: Stager(worker, self.hasher) for name, worker in self.workers.items()}
+        self._stagers = {name: Stager(worker, self.hasher, self.say) for name, worker in self.workers.items()}
         self._running: dict[str, Attempt] = {}
         self._numbers: dict[str, int] = {}
         self._ends: dict[str, dict[str, Any]] = {}
@@ -94,8 +102,10 @@ class Controller:
         #: Attempts whose workspace goes once their end is in the journal.
         self._over: list[Attempt] = []
         self._seen_event = 0
-        self._delay = POLL_FIRST
-        self._next_cancel_look = self._next_progress = 0.0
+        self._pause = 0.0
+        #: Attempt -> fraction that is done, where the journal does not have it yet.
+        self._progress: dict[str, float] = {}
+        self._next_requests = self._next_progress = 0.0
 
     def run(self, events: list[Event], attached: list[Attempt], seen_event: int) -> None:
         """Run until every task has an outcome.
@@ -103,7 +113,7 @@ class Controller:
         Args:
             events: what the scheduler is told first (workers, tasks, attached attempts).
             attached: attempts that an earlier controller launched.
-            seen_event: journal event after which cancel requests count.
+            seen_event: journal event after which the user's requests count.
 
         Raises:
             KeyboardInterrupt: the user interrupted; running plans go on computing, the campaign can be resumed.
@@ -111,9 +121,8 @@ class Controller:
         self._seen_event = seen_event
         for attempt in attached:
             self.attempts[attempt.plan_number] = self._running[attempt.plan_number] = attempt
-        # two pools: a long staging must not keep a stop or a finished plan waiting
-        self._staging = ThreadPoolExecutor(_THREADS, thread_name_prefix="stage")
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="finish")
+        # two sets: a long staging must not keep a stop or a finished plan waiting
+        self._staging, self._finishing = Lanes("stage"), Lanes("finish")
         try:
             self._feed([], *events, Tick(time.time()))
             while not (self.scheduler.done and not self.scheduler.running):
@@ -122,15 +131,17 @@ class Controller:
             for attempt in self.attempts.values():
                 if not attempt.launched:
                     attempt.stopping = "interrupted"
-            for pool in (self._staging, self._pool):
-                pool.shutdown(wait=True, cancel_futures=True)
+            for lanes in (self._staging, self._finishing):
+                lanes.shutdown(cancel=True)
             raise
-        for pool in (self._staging, self._pool):
-            pool.shutdown(wait=True)
+        finally:
+            self._watch.close()
+        for lanes in (self._staging, self._finishing):
+            lanes.shutdown()
         self.journal.record(self.campaign, "campaign-finished")
 
     def _turn(self) -> None:
-        """Wait for a report or the next look, and deal with what there is."""
+        """Wait for a report or the next look, and deal with what there is. Nothing here waits for a worker."""
         records: list[tuple[str, dict[str, Any]]] = []
         events: list[Event] = []
         for report in self._wait():
@@ -138,21 +149,26 @@ class Controller:
                 raise report.error
             if isinstance(report, Launched):
                 self._running[report.attempt.plan_number] = report.attempt
-                self._delay = POLL_FIRST
+                self._watch.soon(report.attempt.worker.worker_id)
+            elif isinstance(report, Looked):
+                self._looked(report)
+            elif isinstance(report, Made):
+                events += self._joined(report, records)
             else:
                 events += self._close(report, records)
-        events += self._cancellations()
+        if not any(isinstance(event, WorkerJoined) for event in events):  # the scheduler has to know of it first
+            events += self._requests(records)
         self._feed(records, *events, Tick(time.time()))
         self._look()
 
-    def _wait(self) -> list[Report]:
-        reports: list[Report] = []
-        try:
-            reports.append(self._reports.get(timeout=self._delay))
+    def _wait(self) -> list[Report | Looked | Made]:
+        wake = self.scheduler.next_wake()
+        pause = self._pause if wake is None else min(self._pause, max(wake - time.time(), 0.0))
+        reports = []
+        with contextlib.suppress(queue.Empty):
+            reports.append(self._reports.get(timeout=pause))
             while True:
                 reports.append(self._reports.get_nowait())
-        except queue.Empty:
-            self._delay = min(self._delay * 1.5, POLL_LAST)
         return reports
 
     def _feed(self, records: list[tuple[str, dict[str, Any]]], *events: Event) -> None:
@@ -167,7 +183,7 @@ class Controller:
         if records:
             self.journal.record_all(self.campaign, records)
         for attempt in self._over:
-            self._pool.submit(self._remove, attempt)
+            self._finishing.submit(attempt.worker.worker_id, self._remove, attempt)
         self._over.clear()
         for attempt in starts:
             self.attempts[attempt.plan_number] = attempt
@@ -178,7 +194,7 @@ class Controller:
     def _create(self, start: Start, records: list[tuple[str, dict[str, Any]]]) -> Attempt:
         worker = self.workers[start.worker]
         number = self._number(start.task)
-        settings = self.settings.run_settings(worker)
+        settings = self.settings.run_settings(worker, start.stage)
         attempt = new_attempt(uuid.uuid4().hex[:10], self.plans[start.task], worker, start.slot, settings)
         data = {
             "attempt": attempt.id,
@@ -187,6 +203,7 @@ class Controller:
             "worker": start.worker,
             "slot": start.slot,
             "folder": str(attempt.folder),
+            "stage": start.stage.value,
         }
         records.append(("attempt-created", data))
         return attempt
@@ -212,17 +229,19 @@ class Controller:
         attempt = self.attempts.get(plan)
         if attempt is None:
             return task_ended(plan, outcome, reason)
-        names = {"worker": attempt.worker.worker_id, "engine": attempt.worker.engine.name}
+        names = {"worker": attempt.worker.worker_id, "engine": attempt.engine_label}
         return task_ended(plan, outcome, reason, **names, **self._ends.pop(attempt.id, {}))
 
     def _act(self, decision: Decision) -> None:
         match decision:
-            case Start(plan, worker, slot):
-                self.say(f"plan {plan} starts on {worker} slot {slot}")
+            case Start(plan, worker, slot, stage):
+                self.say(f"plan {plan} {_STARTS[stage]} on {worker} slot {slot}")
             case Stop(plan):
                 self._stop(self.attempts[plan], CANCELLED)
             case Finish(plan, outcome, reason):
                 self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
+                if outcome not in RESUMED_AS_PREPARED:
+                    self._finishing.submit("", self.prepared.forget, plan)
             case Quarantine(worker, seconds, for_good, reason):
                 self.say(
                     f"worker {worker} "
@@ -231,64 +250,87 @@ class Controller:
                 )
 
     def _look(self) -> None:
-        """Poll every worker that runs something, in one call each; act on what has ended or run out of time."""
-        by_worker: dict[str, list[Attempt]] = {}
-        for attempt in self._running.values():
-            by_worker.setdefault(attempt.worker.worker_id, []).append(attempt)
-        progress: list[tuple[float, str]] = []
-        for name, attempts in by_worker.items():
-            statuses = self._poll(name, attempts)
-            for attempt in attempts:
-                if attempt.id in statuses:
-                    self._judge(attempt, statuses[attempt.id], progress)
-        if progress and time.monotonic() >= self._next_progress:
+        """Begin the looks that are due; give up what runs where none is answered; keep the progress."""
+        running = self._running.values()
+        for silent in self._watch.overdue(running, self.settings.lost_after):
+            self._give_up(silent)
+        self._pause = self._watch.look(running)
+        if self._progress and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + _PROGRESS_EVERY
             with contextlib.suppress(JournalError):  # it is only for show
-                self.journal.set_progress(progress)
+                self.journal.set_progress([(done, attempt) for attempt, done in self._progress.items()])
+            self._progress.clear()
 
-    def _poll(self, name: str, attempts: list[Attempt]) -> dict[str, Status]:
-        """Look at one worker; a look that fails is repeated, until for too long none has worked."""
-        try:
-            statuses = self.workers[name].transport.poll([attempt.probe() for attempt in attempts])
-        except (RasRunnerError, OSError) as error:
-            since = self._blind.setdefault(name, time.monotonic())
-            if time.monotonic() - since < BLIND_SECONDS:
-                return {}
-            for attempt in attempts:
-                del self._running[attempt.plan_number]
-                self._given_up.setdefault(name, []).append(attempt)
-                reason = f"{attempt.worker.hostname}: poll: not to be reached for {BLIND_SECONDS:.0f} s: {error}"
-                self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, reason, Blame.WORKER))
-            return {}
-        self._blind.pop(name, None)
-        return statuses
+    def _looked(self, looked: Looked) -> None:
+        """Act on what has ended or run out of time; a look that fails is repeated, until for too long none worked."""
+        unseen = self._watch.over(looked)
+        if isinstance(looked.found, Exception):
+            if unseen >= self.settings.lost_after:
+                self._give_up(looked)
+            return
+        for attempt in looked.attempts:
+            if attempt.id in looked.found and self._runs(attempt):
+                self._judge(attempt, looked.found[attempt.id])
+
+    def _runs(self, attempt: Attempt) -> bool:
+        """False when it has ended, or was given up, while it was being looked at."""
+        return self._running.get(attempt.plan_number) is attempt
+
+    def _give_up(self, looked: Looked) -> None:
+        for attempt in filter(self._runs, looked.attempts):
+            del self._running[attempt.plan_number]
+            self._given_up.setdefault(looked.worker, []).append(attempt)
+            limit = f"{self.settings.lost_after:g} s"
+            reason = f"{attempt.worker.hostname}: poll: not to be reached for {limit}: {looked.found}"
+            self._reports.put(Ended(attempt, Outcome.INFRASTRUCTURE_LOST, reason, Blame.WORKER))
 
     def _begin(self, attempt: Attempt) -> None:
         """Stage and launch; first end what may still run on a worker that had been out of reach."""
-        lost = self._given_up.setdefault(attempt.worker.worker_id, [])
-        self._staging.submit(self._work.begin, attempt, self._stagers[attempt.worker.worker_id], lost)
+        name = attempt.worker.worker_id
+        lost = self._given_up.setdefault(name, [])
+        self._staging.submit(name, self._work.begin, attempt, self._stagers[name], lost)
 
-    def _judge(self, attempt: Attempt, status: Status, progress: list[tuple[float, str]]) -> None:
+    def _judge(self, attempt: Attempt, status: Status) -> None:
         if not status.alive:
             attempt.seconds, attempt.note = status.seconds, status.note
             del self._running[attempt.plan_number]
-            self._delay = POLL_FIRST
-            self._pool.submit(self._work.finish, attempt, status.exit_code)
+            name = attempt.worker.worker_id
+            self._watch.soon(name)
+            self._finishing.submit(name, self._work.finish, attempt, status.exit_code)
             return
         done = attempt.worker.engine.progress(status.tails, attempt.plan)
         if done is not None and done != attempt.progress:
-            attempt.progress = done
-            progress.append((done, attempt.id))
+            attempt.progress = self._progress[attempt.id] = done
         timeout = self.settings.timeout
         if attempt.stopping:
             if self._stops[attempt.id].done():  # launched after it was stopped, or it would not end
                 self._stop(attempt, attempt.stopping)
         elif timeout is not None and time.time() - attempt.launched > timeout * 60.0:
             self._stop(attempt, f"not done after {timeout:g} min, the time limit of this campaign")
+        elif attempt.stage is Stage.PREPARE and (
+            done is not None or attempt.worker.engine.solver_started(status.tails)
+        ):
+            self._look_whether_prepared(attempt)
 
     def _stop(self, attempt: Attempt, reason: str) -> None:
         attempt.stopping = reason
-        self._stops[attempt.id] = self._pool.submit(self._stop_tree, attempt)
+        self._stops[attempt.id] = self._finishing.submit(attempt.worker.worker_id, self._stop_tree, attempt)
+
+    def _look_whether_prepared(self, attempt: Attempt) -> None:
+        """End a first stage that does not end by itself when it is done; else the next look asks again."""
+        last = self._stops.get(attempt.id)
+        if last is None or last.done():
+            self._stops[attempt.id] = self._finishing.submit(attempt.worker.worker_id, self._stop_if_prepared, attempt)
+
+    def _stop_if_prepared(self, attempt: Attempt) -> None:
+        try:
+            if not is_prepared(attempt) or attempt.stopping:
+                return
+        except (RasRunnerError, OSError) as error:
+            self.say(str(error))
+            return
+        attempt.stopping = PREPARED
+        self._stop_tree(attempt)
 
     def _stop_tree(self, attempt: Attempt) -> None:
         """End an attempt's processes; the look then sees that it has ended."""
@@ -316,17 +358,19 @@ class Controller:
                 details["result"] = list(end.verified.files.values())[-1]
                 records.append(("result-published", self._receipt(end, end.verified, details)))
             records.append(attempt_ended(attempt.id, end.outcome, reason, end.blame))
+            if end.prepared:
+                self.say(f"plan {attempt.plan_number} is prepared")
             if not keep and not self.settings.keep_workspaces:
                 self._over.append(attempt)
         self._ends[attempt.id] = details
-        return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame)]
+        return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame, end.prepared)]
 
     def _receipt(self, end: Ended, verified: Verified, details: dict[str, Any]) -> dict[str, Any]:
         attempt = end.attempt
         return {
             "project": str(attempt.plan.project.prj),
             "plan": attempt.plan_number,
-            "engine": attempt.worker.engine.name,
+            "engine": attempt.engine_label,
             "inputs": attempt.inputs,
             "digest": verified.digest,
             "outcome": end.outcome.value,
@@ -344,9 +388,30 @@ class Controller:
             return
         self.journal.record(self.campaign, "attempt-cleaned", attempt=attempt.id)
 
-    def _cancellations(self) -> list[Event]:
-        if time.monotonic() < self._next_cancel_look:
+    def _requests(self, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:
+        """What the user has asked for: plans to cancel, workers to add or to drain."""
+        if time.monotonic() < self._next_requests:
             return []
-        self._next_cancel_look = time.monotonic() + _CANCEL_EVERY
-        self._seen_event, plans = self.journal.cancelled_plans(self.campaign, self._seen_event)
-        return [CancelRequested(plan) for plan in plans if plan is None or plan in self.plans]
+        self._next_requests = time.monotonic() + _REQUESTS_EVERY
+        events: list[Event] = []
+        for event_id, kind, data in self.journal.requests(self.campaign, self._seen_event):
+            self._seen_event = event_id
+            if kind != "cancel-requested":
+                left = self._members.asked(kind, data, records)
+                for event in left:
+                    self.say(f"worker {event.worker} takes no further plans: {event.reason}")
+                if left:  # what is asked next is judged by what is left
+                    self._next_requests = 0.0
+                    return [*events, *left]
+            elif data.get("plan") is None or data["plan"] in self.plans:
+                events.append(CancelRequested(data.get("plan")))
+        return events
+
+    def _joined(self, made: Made, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:
+        if isinstance(made.made, RasRunnerError):
+            self.say(f"worker {made.asked['worker']} was not added: {made.made}")
+        events = self._members.made(made, records)
+        for event in events:
+            self._stagers[event.worker] = Stager(self.workers[event.worker], self.hasher)
+            self.say(f"worker {event.worker} has joined")
+        return list(events)

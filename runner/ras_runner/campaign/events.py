@@ -26,12 +26,12 @@ APPLY: dict[str, tuple[str, ...]] = {
     ),
     "task-reopened": ("UPDATE tasks SET outcome = NULL, message = '' WHERE campaign = :campaign AND plan = :plan",),
     "attempt-created": (
-        """INSERT INTO attempts (id, campaign, plan, number, worker, slot, state, folder, created)
-           VALUES (:attempt, :campaign, :plan, :number, :worker, :slot, 'staging', :folder, :at)""",
+        """INSERT INTO attempts (id, campaign, plan, number, worker, slot, state, folder, created, stage)
+           VALUES (:attempt, :campaign, :plan, :number, :worker, :slot, 'staging', :folder, :at, :stage)""",
     ),
     "attempt-launching": (
-        """UPDATE attempts SET state = 'launching', staged = :staged, tree = :tree, inputs = :inputs, launched = :at
-           WHERE id = :attempt""",
+        """UPDATE attempts SET state = 'launching', staged = :staged, tree = :tree, inputs = :inputs, launched = :at,
+           prepared_by = :prepared_by WHERE id = :attempt""",
     ),
     "attempt-launched": ("UPDATE attempts SET state = 'running', native_id = :native_id WHERE id = :attempt",),
     "attempt-unpublished": ("UPDATE attempts SET state = 'unpublished', message = :message WHERE id = :attempt",),
@@ -46,11 +46,27 @@ APPLY: dict[str, tuple[str, ...]] = {
            VALUES (:project, :plan, :engine, :inputs, :result, :digest, :outcome, :warnings, :seconds, :worker,
                    :campaign, :attempt, :at)""",
     ),
-    # recorded for the reader; they change no table
+    "worker-added": (
+        """UPDATE campaigns SET workers = (SELECT json_group_array(json(value)) FROM (
+           SELECT value FROM json_each(campaigns.workers) WHERE json_extract(value, '$.parameters.worker_id') != :worker
+           UNION ALL SELECT :spec)) WHERE id = :campaign""",
+    ),
+    "worker-drained": (
+        """UPDATE campaigns SET workers = (SELECT json_group_array(json(CASE
+           WHEN json_extract(value, '$.parameters.worker_id') = :worker THEN json_set(value, '$.drained', json('true'))
+           ELSE value END)) FROM json_each(campaigns.workers)) WHERE id = :campaign""",
+    ),
+    # recorded for the reader, or for a controller; they change no table
     "attempt-attached": (),
     "cancel-requested": (),
     "worker-quarantined": (),
+    "worker-add-requested": (),
+    "worker-drain-requested": (),
+    "worker-refused": (),
 }
+
+#: What events lack that were written before their kind had it.
+DEFAULTS = {"stage": "whole", "prepared_by": ""}
 
 
 def task_ended(plan: str, outcome: Outcome | str, message: str, **details: Any) -> tuple[str, dict[str, Any]]:

@@ -15,14 +15,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.events import APPLY
+from ras_runner.campaign.events import APPLY, DEFAULTS
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.oscalls import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: What brings a file of an earlier version one version on.
+_MIGRATIONS = {
+    1: "ALTER TABLE attempts ADD COLUMN stage TEXT NOT NULL DEFAULT 'whole';"
+    "ALTER TABLE attempts ADD COLUMN prepared_by TEXT NOT NULL DEFAULT '';",
+}
 _DERIVED = ("campaigns", "tasks", "attempts", "receipts")
 
 
@@ -142,15 +147,19 @@ class Journal:
             action=f"the latest are {', '.join(latest)}" if latest else "start one with: ras-runner execute PROJECT",
         )
 
-    def cancelled_plans(self, campaign: str, after: int) -> tuple[int, list[str | None]]:
-        """Cancel requests with an event id above ``after``: (last id, plans; None means all)."""
+    def requests(self, campaign: str, after: int) -> list[tuple[int, str, dict[str, Any]]]:
+        """What the user asked a controller for, with an event id above ``after``: (id, kind, data) of each event."""
         found = self.rows(
-            "SELECT id, data FROM events WHERE campaign = ? AND kind = 'cancel-requested' AND id > ? ORDER BY id",
+            "SELECT id, kind, data FROM events WHERE campaign = ? AND id > ? AND kind IN "
+            "('cancel-requested', 'worker-add-requested', 'worker-drain-requested') ORDER BY id",
             campaign,
             after,
         )
-        plans = [json.loads(row["data"]).get("plan") for row in found]
-        return (found[-1]["id"] if found else after), plans
+        return [(row["id"], row["kind"], json.loads(row["data"])) for row in found]
+
+    def lock(self, campaign: str) -> FileLock:
+        """The lock that the campaign's controller holds."""
+        return FileLock(self.state_dir / "locks" / f"{campaign}.lock")
 
     def last_event(self, campaign: str) -> int:
         """Id of the campaign's latest event."""
@@ -184,7 +193,7 @@ class Journal:
 
     def _apply(self, campaign: str, kind: str, at: float, data: dict[str, Any]) -> None:
         for statement in APPLY[kind]:
-            self._db.execute(statement, {**data, "campaign": campaign, "at": at})
+            self._db.execute(statement, {**DEFAULTS, **data, "campaign": campaign, "at": at})
 
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -203,6 +212,9 @@ class Journal:
             schema = files("ras_runner.campaign").joinpath("schema.sql").read_text(encoding="utf-8")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;")
+            return
+        for old in range(version, SCHEMA_VERSION):
+            self._db.executescript(f"BEGIN IMMEDIATE;{_MIGRATIONS[old]}PRAGMA user_version = {old + 1};COMMIT;")
 
 
 def default_state_dir() -> Path:

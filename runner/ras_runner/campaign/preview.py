@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded, WorkerJoined
+from ras_runner.campaign.campaigns import worker_joined
+from ras_runner.campaign.prepared import own_files, with_prepared
+from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded
+from ras_runner.engines.base import Stage
 from ras_runner.engines.common import staged_name
 from ras_runner.hashing import FileHasher
 
@@ -27,6 +30,8 @@ class PreviewRow:
     Attributes:
         plan_number, title: which.
         skipped: its results are current.
+        stage: what is done there at once: ``whole``, ``prepare``, ``solve``; empty when it would wait.
+        problem: why it cannot run at all; empty when it can.
         worker_id, slot: where it would start at once; None when it would wait for a free slot.
         cores: it would get.
         files, bytes: of its workspace.
@@ -42,6 +47,8 @@ class PreviewRow:
     files: int
     bytes: int
     bytes_to_send: int
+    stage: str = ""
+    problem: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -53,45 +60,56 @@ def preview(
 ) -> list[PreviewRow]:
     """What would happen to each plan, in the order given."""
     scheduler = Scheduler(Policy(max_concurrent=settings.max_concurrent))
-    joined = [WorkerJoined(w.worker_id, w.spec.slots(settings.num_cores), w.queue_priority) for w in workers]
+    joined = [worker_joined(worker, settings) for worker in workers]
     tasks = [
-        TaskAdded(number, item.expected, item.inputs.plan.geometry, unable=item.unable)
+        TaskAdded(number, item.expected, item.inputs.plan.geometry, unable=item.unable, prepared=item.ready.kinds)
         for number, item in plans.items()
-        if item.receipt is None
+        if item.receipt is None and not item.ready.problem
     ]
     starts = {d.task: d for d in scheduler.handle(*joined, *tasks) if isinstance(d, Start)}
-    by_name = {worker.worker_id: worker for worker in workers}
     hasher = FileHasher(journal)
     sent: set[str] = set()
     rows = []
     for number, item in plans.items():
         title = item.inputs.plan.title
-        if item.receipt is not None:
-            rows.append(PreviewRow(number, title, True, None, None, None, 0, 0, 0))
-            continue
-        start = starts.get(number)
-        worker = by_name[start.worker] if start else next(w for w in workers if w.worker_id not in item.unable)
-        run = settings.run_settings(worker)
-        with tempfile.TemporaryDirectory() as scratch:
-            files = worker.engine.prepare(
-                item.inputs, run, staged_name(item.inputs.plan.project.name, worker.engine.system), Path(scratch)
-            )
-            sizes = [_size(file) for file in files]
-            to_send = sum(_to_send(file, worker, hasher, sent) for file in files)
-        rows.append(
-            PreviewRow(
-                number,
-                title,
-                False,
-                start.worker if start else None,
-                start.slot if start else None,
-                run.cores,
-                len(files),
-                sum(sizes),
-                to_send,
-            )
-        )
+        if item.receipt is not None or item.ready.problem:
+            skipped = item.receipt is not None
+            row = PreviewRow(number, title, skipped, None, None, None, 0, 0, 0, problem=item.ready.problem)
+        else:
+            row = _row(item, _placed(item, starts.get(number), workers), settings, hasher, sent)
+        rows.append(row)
     return rows
+
+
+def _placed(item: PreparedPlan, start: Start | None, workers: Sequence[Worker]) -> tuple[Worker, Stage, int | None]:
+    """Where a plan starts at once, or an example of where it will, and its slot; None while it waits."""
+    if start is not None:
+        return next(w for w in workers if w.worker_id == start.worker), start.stage, start.slot
+    able = [w for w in workers if w.worker_id not in item.unable]
+    worker = next(w for w in able if not w.needs_prepared or w.needs_prepared in item.ready.kinds)
+    return worker, worker.stage, None
+
+
+def _row(
+    item: PreparedPlan,
+    placed: tuple[Worker, Stage, int | None],
+    settings: CampaignSettings,
+    hasher: FileHasher,
+    sent: set[str],
+) -> PreviewRow:
+    worker, stage, slot = placed
+    plan, run = item.inputs.plan, settings.run_settings(worker, stage)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        inputs = worker.engine.inputs(plan, worker.stage)
+        if stage is Stage.SOLVE:
+            own = own_files(worker, inputs, anew=settings.clear_geompre)
+            inputs = inputs if isinstance(own, str) else with_prepared(inputs, own, scratch)
+        files = worker.engine.prepare(inputs, run, staged_name(plan.project.name, worker.engine.system), scratch)
+        sizes = [_size(file) for file in files]
+        to_send = sum(_to_send(file, worker, hasher, sent) for file in files)
+    where, doing = (None, "") if slot is None else (worker.worker_id, stage.value)
+    return PreviewRow(plan.number, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
 
 
 def _size(file: StagedFile) -> int:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, new_attempt
-from ras_runner.campaign.campaigns import CampaignSettings, unable_workers
+from ras_runner.campaign.campaigns import CampaignSettings, unable_workers, worker_joined
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
+from ras_runner.campaign.membership import members
+from ras_runner.campaign.prepared import RESUMED_AS_PREPARED, PreparedStore, Readiness, readiness
 from ras_runner.campaign.publish import remove_leftovers
-from ras_runner.campaign.scheduler import NO_SLOT, Attached, CancelRequested, Policy, Scheduler, TaskAdded, WorkerJoined
+from ras_runner.campaign.receipts import inputs_digest
+from ras_runner.campaign.scheduler import (
+    NO_SLOT,
+    Attached,
+    Blame,
+    CancelRequested,
+    Policy,
+    Scheduler,
+    TaskAdded,
+    WorkerLeft,
+)
+from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, TransientError, WorkerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
-from ras_runner.oscalls import FileLock
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 
@@ -28,13 +39,10 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.scheduler import Event
+    from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
+    from ras_runner.hecras.prepared import PreparedFiles
     from ras_runner.workers.base import Worker
-
-
-def campaign_lock(journal: Journal, campaign: str) -> FileLock:
-    """The lock that the campaign's controller holds."""
-    return FileLock(journal.state_dir / "locks" / f"{campaign}.lock")
 
 
 class Mode(StrEnum):
@@ -66,7 +74,7 @@ def run_campaign(
 def _controlling(journal: Journal, campaign: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:  # is_controlled of another process may hold it for an instant
-            stack.enter_context(campaign_lock(journal, campaign).held(0.5))
+            stack.enter_context(journal.lock(campaign).held(0.5))
         except TimeoutError:
             raise OperatorError(
                 f"campaign {campaign} is being run by another ras-runner",
@@ -94,7 +102,8 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
             worker = by_name.get(row["worker"])
             if worker is not None and not worker.transport.claim(worker.attempt_folder(row["id"])):
                 probe = Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"])
-                if worker.transport.poll([probe])[row["id"]].exit_code is not None:
+                first_stage = row["stage"] == Stage.PREPARE
+                if not first_stage and worker.transport.poll([probe])[row["id"]].exit_code is not None:
                     unread = {"attempt": row["id"], "message": "it had ended before it was cancelled"}
                     events.append(("attempt-unpublished", unread))
                     continue
@@ -103,27 +112,20 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
         open_tasks = journal.rows("SELECT plan FROM tasks WHERE campaign = ? AND outcome IS NULL", campaign)
         events += [task_ended(row["plan"], Outcome.CANCELLED, "cancelled") for row in open_tasks]
         journal.record_all(campaign, [*events, ("campaign-finished", {})])
+        _prepared_store(journal, campaign, anew=False).sweep(())
+
+
+def _prepared_store(journal: Journal, campaign: str, *, anew: bool) -> PreparedStore:
+    return PreparedStore(journal.state_dir / "prepared" / campaign, FileHasher(journal), anew)
 
 
 def is_controlled(journal: Journal, campaign: str) -> bool:
     """True while a controller, of whatever process, runs this campaign."""
-    lock = campaign_lock(journal, campaign)
+    lock = journal.lock(campaign)
     if not lock.acquire():
         return True
     lock.release()
     return False
-
-
-def campaign_workers(journal: Journal, campaign: str) -> list[Worker]:
-    """The workers that a campaign was made with.
-
-    Raises:
-        InputError, OperatorError: one of them can no longer be made.
-    """
-    from ras_runner.workers.registry import make_worker
-
-    row = journal.row("SELECT workers FROM campaigns WHERE id = ?", campaign)
-    return [make_worker(item["type"], item["parameters"]) for item in json.loads(row["workers"])] if row else []
 
 
 #: Outcomes that ``resume`` gives another chance: the plan itself was not at fault.
@@ -145,12 +147,15 @@ class _Run:
         self.project = Project.open(row["project"])
         self.plans: dict[str, Plan] = {}
         self.unable: dict[str, frozenset[str]] = {}
+        self.ready: dict[str, Readiness] = {}
+        self.prepared = _prepared_store(journal, campaign, anew=self.settings.clear_geompre)
 
     def run(self, mode: Mode) -> None:
         seen = 0 if mode is Mode.NEW else self.journal.last_event(self.campaign)
         if mode is Mode.RESUME:
             self._reopen()
             self._reopen_unpublished()
+        self._sweep_prepared()
         tasks = self.journal.rows(
             "SELECT * FROM tasks WHERE campaign = ? AND outcome IS NULL ORDER BY seq", self.campaign
         )
@@ -161,17 +166,21 @@ class _Run:
             max_concurrent=self.settings.max_concurrent,
             quarantine=self.settings.quarantine,
         )
-        events: list[Event] = [
-            WorkerJoined(w.worker_id, w.spec.slots(self.settings.num_cores), w.queue_priority)
-            for w in self.workers.values()
-        ]
+        events: list[Event] = [worker_joined(worker, self.settings) for worker in self.workers.values()]
+        known = members(self.journal, self.campaign).items()
+        events += [WorkerLeft(name, "drained") for name, member in known if member.drained and name in self.workers]
         events += [
             TaskAdded(
-                row["plan"], row["expected"], self._affinity(row), *self._behind(row["plan"]), self.unable[row["plan"]]
+                row["plan"],
+                row["expected"],
+                self._affinity(row),
+                *self._behind(row["plan"]),
+                self.unable[row["plan"]],
+                self.ready[row["plan"]].kinds,
             )
             for row in tasks
         ]
-        events += [Attached(a.plan_number, a.worker.worker_id, a.slot) for a in attached]
+        events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
             self.journal,
@@ -181,20 +190,41 @@ class _Run:
             Scheduler(policy),
             self.settings,
             FileHasher(self.journal),
+            self.prepared,
             self.say,
         )
         controller.run(events, attached, seen)
+        self._sweep_prepared()
+
+    def _sweep_prepared(self) -> None:
+        """Remove what is prepared for plans that are over, and what a killed controller left half."""
+        rows = self.journal.rows("SELECT plan, outcome FROM tasks WHERE campaign = ?", self.campaign)
+        kept = [row["plan"] for row in rows if row["outcome"] is None or row["outcome"] in RESUMED_AS_PREPARED]
+        self.prepared.sweep(kept)
 
     def _opened(self, number: str) -> bool:
-        """Open a plan; one that has gone from the project ends here, and the others go on."""
+        """Open a plan; one that has gone from the project, or can never run, ends here, and the others go on."""
         try:
             plan = self.project.plan(number)
             self.unable[number] = unable_workers(plan, self.workers.values())
+            able = [worker for name, worker in self.workers.items() if name not in self.unable[number]]
+            self.ready[number] = readiness(plan, able, self._find_prepared)
+            problem = "" if self._has_attempts(number) else self.ready[number].problem
         except InputError as error:
-            self.journal.record_all(self.campaign, [task_ended(number, Outcome.INCOMPLETE, str(error))])
+            problem = str(error)
+        if problem:
+            self.journal.record_all(self.campaign, [task_ended(number, Outcome.INCOMPLETE, problem)])
             return False
         self.plans[number] = plan
         return True
+
+    def _has_attempts(self, number: str) -> bool:
+        """Whether an attempt of a plan may still run, or its result waits in its workspace."""
+        sql = "SELECT 1 FROM attempts WHERE campaign = ? AND plan = ? AND state != 'ended'"
+        return self.journal.row(sql, self.campaign, number) is not None
+
+    def _find_prepared(self, worker: Worker, inputs: PlanInputs) -> PreparedFiles | str:
+        return self.prepared.find(worker, inputs, inputs_digest(inputs, self.prepared.hasher))
 
     def _reopen(self) -> None:
         """Give plans another chance that lost their worker, were cancelled, or could not even be staged."""
@@ -230,7 +260,7 @@ class _Run:
             worker = self.workers.get(row["worker"])
             if worker is not None and row["plan"] in self.plans and self._was_launched(row, worker):
                 attached.append(self._attach(row, worker))
-            elif row["state"] != "unpublished":  # a good result is kept, whatever becomes of the campaign
+            elif worker is None or row["state"] != "unpublished":  # a good result within reach is kept
                 self._discard(row, worker)
         for row in self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state = 'ended' AND cleaned = 0 "
@@ -261,11 +291,12 @@ class _Run:
         return row["state"] == "launching" and not worker.transport.claim(worker.attempt_folder(row["id"]))
 
     def _attach(self, row: Row, worker: Worker) -> Attempt:
-        settings = self.settings.run_settings(worker)
+        settings = self.settings.run_settings(worker, Stage(row["stage"]))
         slot = NO_SLOT if row["state"] == "unpublished" else row["slot"]
         attempt = new_attempt(row["id"], self.plans[row["plan"]], worker, slot, settings)
         attempt.native_id, attempt.launched, attempt.staged = row["native_id"], row["launched"], row["staged"]
         attempt.tree, attempt.inputs = PurePosixPath(row["tree"]), row["inputs"]
+        attempt.prepared_by = row["prepared_by"]
         self.journal.record(self.campaign, "attempt-attached", attempt=attempt.id)
         self.say(f"plan {row['plan']} was launched before: attached")
         return attempt
@@ -274,8 +305,10 @@ class _Run:
         """End an attempt that is not to go on: never launched, or its plan has gone from the project."""
         if worker is not None and row["state"] != "staging":
             worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
-        reason = "given up by a later controller: never launched, or its plan is gone"
-        self.journal.record_all(self.campaign, [attempt_ended(row["id"], Outcome.INFRASTRUCTURE_LOST, reason)])
+        reason, blame = "given up by a later controller: never launched, or its plan is gone", Blame.NOBODY
+        if worker is None:  # it is stopped by the next controller that reaches the worker
+            reason, blame = f"given up: its worker {row['worker']} was drained and is not to be had", Blame.WORKER
+        self.journal.record_all(self.campaign, [attempt_ended(row["id"], Outcome.INFRASTRUCTURE_LOST, reason, blame)])
         if worker is not None:
             self._clean(row)
 

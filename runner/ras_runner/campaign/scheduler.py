@@ -4,13 +4,16 @@ States of a task::
 
     ready -> running -> ended            (ended: it has an outcome, for good)
       ^         |
-      +---------+   worker lost, preempted, or a repeat that was asked for
+      +---------+   worker lost, preempted, prepared, or a repeat that was asked for
 
 States of a worker::
 
     healthy -> quarantined -> probing -> healthy
                     ^            |
                     +------------+   lost again: a longer quarantine; after too many, out for good
+
+Some workers only solve what another one has prepared. A plan is then prepared in one attempt, is ready again, and is
+solved in the next. A worker that can prepare does so while those that solve have, or soon have, too little to do.
 
 A task that is stopped (cancelled) stays *running* until its attempt is reported as ended, so that a slot is never
 given away while something may still run in it.
@@ -21,155 +24,55 @@ from __future__ import annotations
 import bisect
 import heapq
 import math
+from collections import Counter
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from ras_runner.campaign.decisions import (
+    Attached,
+    AttemptEnded,
+    Blame,
+    CancelRequested,
+    Decision,
+    Event,
+    Finish,
+    Policy,
+    Quarantine,
+    Start,
+    Stop,
+    TaskAdded,
+    Tick,
+    WorkerJoined,
+    WorkerLeft,
+)
+from ras_runner.engines.base import Stage
 from ras_runner.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "NO_SLOT",
+    "Attached",
+    "AttemptEnded",
+    "Blame",
+    "CancelRequested",
+    "Decision",
+    "Event",
+    "Finish",
+    "Policy",
+    "Quarantine",
+    "Scheduler",
+    "Start",
+    "Stop",
+    "TaskAdded",
+    "Tick",
+    "WorkerJoined",
+    "WorkerLeft",
+]
 
 #: The slot of an attempt that computes no more.
 NO_SLOT = -1
-
-
-class Blame(StrEnum):
-    """Whose fault the end of an attempt was."""
-
-    NOBODY = "nobody"
-    WORKER = "worker"
-    #: A person must act before this worker can be used again.
-    WORKER_FOR_GOOD = "worker-for-good"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When work is repeated and workers are left alone.
-
-    Attributes:
-        retries: how often a plan is repeated after a failure of the model itself.
-        losses: how often a plan may lose its worker before it is given up.
-        quarantine: seconds that a worker rests after its first loss; doubled with each further one.
-        quarantine_limit: longest rest, seconds.
-        strikes: losses in a row after which a worker is out for good.
-        max_concurrent: limit of plans running at once over all workers; None for no limit.
-    """
-
-    retries: int = 0
-    losses: int = 5
-    quarantine: float = 5.0
-    quarantine_limit: float = 900.0
-    strikes: int = 4
-    max_concurrent: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerJoined:
-    """A worker can take plans: ``slots`` at once, lower ``queue_priority`` first."""
-
-    worker: str
-    slots: int
-    queue_priority: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLeft:
-    """A worker takes no further plans; what runs there goes on."""
-
-    worker: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskAdded:
-    """A plan is to be run.
-
-    Attributes:
-        task: its name.
-        expected: expected run time in seconds; None when unknown (treated as long).
-        affinity: key of its large inputs; workers that have run the same key before are preferred.
-        losses, failures: what it has behind it (a resumed campaign).
-        unable: workers whose engine cannot run it.
-    """
-
-    task: str
-    expected: float | None = None
-    affinity: str = ""
-    losses: int = 0
-    failures: int = 0
-    unable: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """An attempt that was started earlier: it holds its slot, or none (-1) when only its result is left to publish."""
-
-    task: str
-    worker: str
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
-    """An attempt is over and its slot is free."""
-
-    task: str
-    outcome: Outcome
-    at: float
-    reason: str = ""
-    blame: Blame = Blame.NOBODY
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequested:
-    """Stop one task, or all when ``task`` is None."""
-
-    task: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed: quarantines may be over. ``at`` is in seconds on the caller's clock."""
-
-    at: float
-
-
-Event = WorkerJoined | WorkerLeft | TaskAdded | Attached | AttemptEnded | CancelRequested | Tick
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Begin an attempt of a task in a slot of a worker."""
-
-    task: str
-    worker: str
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End the running attempt of a task; its end is to be reported."""
-
-    task: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The task has its outcome."""
-
-    task: str
-    outcome: Outcome
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantine:
-    """A worker rests for ``seconds``; with ``for_good`` it is out."""
-
-    worker: str
-    seconds: float
-    for_good: bool
-    reason: str
-
-
-Decision = Start | Stop | Finish | Quarantine
 
 
 @dataclass(slots=True)
@@ -182,8 +85,10 @@ class _Task:
     losses: int
     failures: int
     unable: frozenset[str]
+    prepared: set[str]
     worker: str | None = None
     slot: int = NO_SLOT
+    stage: Stage = Stage.WHOLE
     cancelled: bool = False
     outcome: Outcome | None = None
     avoid: set[str] = field(default_factory=set)
@@ -195,11 +100,17 @@ class _Worker:
     slots: int
     priority: int
     free: list[int]
+    prepares: str
+    needs_prepared: str
     strikes: int = 0
     rests_until: float = -math.inf
     probing: bool = False
     out: str = ""
     seen: set[str] = field(default_factory=set)
+
+    def may_run(self, task: _Task) -> bool:
+        """Whether it may run this task to its end, as the task is now."""
+        return self.name not in task.unable and (not self.needs_prepared or self.needs_prepared in task.prepared)
 
     def room(self, now: float) -> int:
         """Slots that may be given away now: none while resting, one at a time while on probation."""
@@ -220,6 +131,8 @@ class Scheduler:
         self._ready: list[tuple[tuple[int, float, int], str]] = []
         self._running = 0
         self._some_unable = False
+        #: Whether any worker solves only what is prepared.
+        self._two_stages = False
         self._now = -math.inf
 
     def handle(self, *events: Event) -> list[Decision]:
@@ -250,16 +163,26 @@ class Scheduler:
         rests = [w.rests_until for w in self._workers.values() if not w.out and w.rests_until > self._now]
         return min(rests, default=None)
 
+    def takes_plans(self, worker: str) -> bool:
+        """False for a worker that has not joined, has left, or is out for good; a quarantine is none of these."""
+        return worker in self._workers and not self._workers[worker].out
+
+    def stranded_without(self, worker: str) -> list[str]:
+        """The waiting tasks that no other worker could take."""
+        others = [known for name, known in self._workers.items() if not known.out and name != worker]
+        waiting = (task for task in self._tasks.values() if task.outcome is None and task.worker is None)
+        return [task.name for task in waiting if not any(other.may_run(task) for other in others)]
+
     def _take(self, event: Event) -> list[Decision]:
         match event:
-            case WorkerJoined(name, slots, priority):
-                self._join(name, slots, priority)
+            case WorkerJoined():
+                self._join(event)
             case WorkerLeft(name, reason):
                 self._workers[name].out = reason or "left"
             case TaskAdded():
                 self._add(event)
-            case Attached(task, worker, slot):
-                self._occupy(self._tasks[task], self._workers[worker], slot)
+            case Attached(task, worker, slot, stage):
+                self._occupy(self._tasks[task], self._workers[worker], slot, stage)
             case AttemptEnded():
                 return self._end(event)
             case CancelRequested(name):
@@ -268,24 +191,35 @@ class Scheduler:
                 self._now = max(self._now, at)
         return []
 
-    def _join(self, name: str, slots: int, priority: int) -> None:
-        if slots < 1:
+    def _join(self, event: WorkerJoined) -> None:
+        name = event.worker
+        if event.slots < 1:
             raise ValueError(f"worker {name} has no slots")
-        if name in self._workers:
+        if self.takes_plans(name):
             raise ValueError(f"worker {name} has joined already")
-        self._workers[name] = _Worker(name, slots, priority, list(range(slots)))
+        # what has run on since it left holds its slot
+        held = {task.slot for task in self._tasks.values() if task.worker == name}
+        free = [slot for slot in range(event.slots) if slot not in held]
+        worker = _Worker(name, event.slots, event.queue_priority, free, event.prepares, event.needs_prepared)
+        if name in self._workers:
+            worker.seen = self._workers[name].seen
+        self._workers[name] = worker
+        self._two_stages = self._two_stages or bool(worker.needs_prepared)
+        for unable in event.unable & self._tasks.keys():
+            self._tasks[unable].unable |= {name}
+            self._some_unable = True
 
     def _add(self, event: TaskAdded) -> None:
         if event.task in self._tasks:
             raise ValueError(f"task {event.task} is there already")
         length = math.inf if event.expected is None else event.expected
         order = (event.losses, -length, len(self._tasks))
-        task = _Task(event.task, order, event.affinity, event.losses, event.failures, event.unable)
+        task = _Task(event.task, order, event.affinity, event.losses, event.failures, event.unable, set(event.prepared))
         self._tasks[event.task] = task
         self._some_unable = self._some_unable or bool(event.unable)
         heapq.heappush(self._ready, (task.order, task.name))
 
-    def _occupy(self, task: _Task, worker: _Worker, slot: int) -> None:
+    def _occupy(self, task: _Task, worker: _Worker, slot: int, stage: Stage) -> None:
         if task.worker is not None or task.outcome is not None:
             raise ValueError(f"task {task.name} is running or over")
         if slot != NO_SLOT:
@@ -293,7 +227,7 @@ class Scheduler:
                 raise ValueError(f"slot {slot} of {worker.name} is in use")
             worker.free.remove(slot)
         worker.seen.add(task.affinity)
-        task.worker, task.slot = worker.name, slot
+        task.worker, task.slot, task.stage = worker.name, slot, stage
         self._running += 1
 
     def _end(self, event: AttemptEnded) -> list[Decision]:
@@ -302,7 +236,7 @@ class Scheduler:
             raise ValueError(f"task {task.name} is not running")
         self._now = max(self._now, event.at)
         worker = self._workers[task.worker]
-        if task.slot != NO_SLOT:
+        if task.slot != NO_SLOT and task.slot < worker.slots:  # it may have joined again with fewer
             bisect.insort(worker.free, task.slot)
         task.worker, task.slot = None, NO_SLOT
         self._running -= 1
@@ -313,6 +247,8 @@ class Scheduler:
         if event.blame is Blame.NOBODY:
             if event.outcome.success or event.outcome.model_failure:  # the machine did its part
                 worker.strikes, worker.probing = 0, False
+            return []
+        if worker.out:
             return []
         if self._now < worker.rests_until and event.blame is Blame.WORKER:
             return []  # one incident (a reboot, say) ends all attempts on a machine: it counts once
@@ -326,21 +262,29 @@ class Scheduler:
         return [Quarantine(worker.name, rest, False, event.reason)]
 
     def _judge_task(self, task: _Task, worker: _Worker, event: AttemptEnded) -> list[Decision]:
-        if task.cancelled and not event.outcome.success:
+        if event.prepared is not None:
+            (task.prepared.add if event.prepared else task.prepared.discard)(worker.prepares or worker.needs_prepared)
+        if task.cancelled and (event.prepared or not event.outcome.success):
             return [self._finish(task, Outcome.CANCELLED, event.reason or "cancelled")]
-        if event.outcome is Outcome.PREEMPTED:
+        if self._goes_on(task, worker, event):
             return self._requeue(task)
-        if event.outcome is Outcome.INFRASTRUCTURE_LOST and event.blame is not Blame.NOBODY:
+        return [self._finish(task, event.outcome, event.reason)]
+
+    def _goes_on(self, task: _Task, worker: _Worker, event: AttemptEnded) -> bool:
+        """Whether a task is to have another attempt."""
+        if event.prepared or event.outcome is Outcome.PREEMPTED:
+            return True
+        blamed = event.outcome is Outcome.INFRASTRUCTURE_LOST and event.blame is not Blame.NOBODY
+        if blamed:
+            task.avoid.add(worker.name)
+        if blamed or event.prepared is False:
             task.losses += 1
             task.order = (task.losses, *task.order[1:])
-            task.avoid.add(worker.name)
-            if task.losses < self.policy.losses:
-                return self._requeue(task)
-        elif event.outcome.model_failure:
+            return task.losses < self.policy.losses
+        if event.outcome.model_failure:
             task.failures += 1
-            if task.failures <= self.policy.retries:
-                return self._requeue(task)
-        return [self._finish(task, event.outcome, event.reason)]
+            return task.failures <= self.policy.retries
+        return False
 
     def _requeue(self, task: _Task) -> list[Decision]:
         heapq.heappush(self._ready, (task.order, task.name))
@@ -365,6 +309,15 @@ class Scheduler:
         return decisions
 
     def _fill(self) -> list[Decision]:
+        if not self._two_stages:
+            return self._give_slots(self._place)
+        # what is prepared goes where nothing else can go; what finds no room there takes what the others have left
+        decisions = self._give_slots(self._place_prepared)
+        lacking = self._lacking()
+        decisions += self._give_slots(lambda task: None if task.prepared else self._place(task, lacking))
+        return decisions + self._give_slots(self._place)
+
+    def _give_slots(self, place: Callable[[_Task], tuple[_Worker, Stage] | None]) -> list[Decision]:
         decisions: list[Decision] = []
         waiting: list[tuple[tuple[int, float, int], str]] = []
         while self._ready and not self._full() and any(w.room(self._now) for w in self._workers.values()):
@@ -372,13 +325,14 @@ class Scheduler:
             task = self._tasks[entry[1]]
             if task.outcome is not None or task.worker is not None:
                 continue  # cancelled, or attached, while it was waiting
-            worker = self._choose(task)
-            if worker is None:
+            placed = place(task)
+            if placed is None:
                 waiting.append(entry)
                 continue
+            worker, stage = placed
             slot = worker.free[0]
-            self._occupy(task, worker, slot)
-            decisions.append(Start(task.name, worker.name, slot))
+            self._occupy(task, worker, slot, stage)
+            decisions.append(Start(task.name, worker.name, slot, stage))
         for entry in waiting:
             heapq.heappush(self._ready, entry)
         return decisions
@@ -387,19 +341,56 @@ class Scheduler:
         limit = self.policy.max_concurrent
         return limit is not None and self._running >= limit
 
-    def _choose(self, task: _Task) -> _Worker | None:
+    def _place_prepared(self, task: _Task) -> tuple[_Worker, Stage] | None:
+        worker = self._choose(task, [w for w in self._workers.values() if w.needs_prepared and w.may_run(task)])
+        return None if worker is None else (worker, Stage.SOLVE)
+
+    def _place(self, task: _Task, lacking: Counter[str] | None = None) -> tuple[_Worker, Stage] | None:
+        """Where a task runs whole or, while plans are ``lacking`` for workers that only solve, is prepared for them."""
+        worker = self._choose(task, [w for w in self._workers.values() if not w.needs_prepared and w.may_run(task)])
+        if worker is None:
+            return None
+        if lacking is None or lacking[worker.prepares] <= 0 or not self._solvers(worker.prepares, task):
+            return worker, Stage.WHOLE
+        lacking[worker.prepares] -= 1
+        return worker, Stage.PREPARE
+
+    def _choose(self, task: _Task, workers: list[_Worker]) -> _Worker | None:
         """Lowest queue priority first; in it a worker that has not lost this task, has its inputs, has most room."""
-        able = [w for w in self._workers.values() if w.name not in task.unable and w.room(self._now)]
         return min(
-            able,
+            (w for w in workers if w.room(self._now)),
             key=lambda w: (w.name in task.avoid, w.priority, task.affinity not in w.seen, -w.room(self._now), w.name),
             default=None,
         )
 
+    def _solvers(self, kind: str, task: _Task | None = None) -> list[_Worker]:
+        """The workers in use that only solve what is prepared for ``kind``, and can run the task."""
+        return [
+            w
+            for w in self._workers.values()
+            if w.needs_prepared == kind != ""
+            and not w.out
+            and self._now >= w.rests_until
+            and (task is None or w.name not in task.unable)
+        ]
+
+    def _lacking(self) -> Counter[str]:
+        """How many plans are to be prepared now, so that one waits for each slot that solves."""
+        lacking: Counter[str] = Counter()
+        for kind in {w.needs_prepared for w in self._workers.values()}:
+            lacking[kind] = sum(1 if w.probing else w.slots for w in self._solvers(kind))
+        for task in self._tasks.values():
+            if task.outcome is None and task.worker is None:
+                lacking.subtract(task.prepared)
+            elif task.worker is not None and task.stage is Stage.PREPARE:
+                lacking[self._workers[task.worker].prepares] -= 1
+        return lacking
+
     def _give_up(self) -> list[Decision]:
         """Tasks that no worker is left for, that could ever take them, end with the reason."""
-        usable = {name for name, worker in self._workers.items() if not worker.out}
-        if usable and not (self._some_unable and any(w.out for w in self._workers.values())):
+        usable = [worker for worker in self._workers.values() if not worker.out]
+        all_the_same = not self._two_stages and (not self._some_unable or len(usable) == len(self._workers))
+        if usable and all_the_same:
             return []
         decisions: list[Decision] = []
         kept = []
@@ -407,7 +398,7 @@ class Scheduler:
             task = self._tasks[entry[1]]
             if task.outcome is not None or task.worker is not None:
                 continue
-            if usable - task.unable:
+            if any(worker.may_run(task) for worker in usable):
                 kept.append(entry)
             else:
                 decisions.append(self._finish(task, Outcome.INFRASTRUCTURE_LOST, self._nobody(task)))
@@ -417,5 +408,7 @@ class Scheduler:
 
     def _nobody(self, task: _Task) -> str:
         able = [w for w in self._workers.values() if w.name not in task.unable]
-        why = "; ".join(sorted(f"{w.name}: {w.out}" for w in able)) or "none has joined that can run it"
-        return f"no usable worker is left: {why}"
+        why = "; ".join(
+            sorted(f"{w.name}: {w.out or f'it only solves what {w.needs_prepared} has prepared'}" for w in able)
+        )
+        return f"no usable worker is left: {why or 'none has joined that can run it'}"

@@ -55,7 +55,9 @@ CREATE TABLE attempts (
     staged    INTEGER NOT NULL DEFAULT 0,  -- bytes
     blame     TEXT NOT NULL DEFAULT 'nobody',
     cleaned   INTEGER NOT NULL DEFAULT 0,
-    progress  REAL                     -- fraction of the simulated time; not from events
+    progress  REAL,                    -- fraction of the simulated time; not from events
+    stage     TEXT NOT NULL DEFAULT 'whole',   -- whole | prepare | solve
+    prepared_by TEXT NOT NULL DEFAULT ''       -- the program whose files a solve started from
 );
 CREATE INDEX attempts_campaign ON attempts (campaign, plan);
 

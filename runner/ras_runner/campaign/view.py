@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ras_runner.engines.base import Stage
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class AttemptView:
     message: str
     bytes_staged: int
     progress: float | None
+    stage: Stage
+
+    @property
+    def doing(self) -> str:
+        """Its state; ``preparing`` while its first stage runs."""
+        return "preparing" if self.state == "running" and self.stage is Stage.PREPARE else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,10 @@ class TaskView:
 
     @property
     def state(self) -> str:
-        """The outcome, or ``waiting``, ``staging``, ``running``."""
+        """The outcome, or ``waiting``, ``staging``, ``preparing``, ``running``."""
         if self.outcome is not None:
             return self.outcome.value
-        return self.running.state if self.running else "waiting"
+        return self.running.doing if self.running else "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,7 @@ def _attempt(row: Row) -> AttemptView:
         row["message"],
         row["staged"],
         row["progress"],
+        Stage(row["stage"]),
     )
 
 

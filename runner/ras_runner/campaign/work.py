@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ras_runner.campaign.attempt import Attempt, Verified, begin, keep_log, publish_attempt, verify
 from ras_runner.campaign.journal import Journal, JournalError
+from ras_runner.campaign.prepared import PREPARED, NotPreparedError, first_stage
 from ras_runner.campaign.scheduler import Blame
+from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
+from ras_runner.hecras.results import Problem
 from ras_runner.outcomes import Outcome
 from ras_runner.retrying import retrying
 
@@ -19,8 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ras_runner.campaign.prepared import PreparedStore
     from ras_runner.campaign.staging import Stager
+    from ras_runner.hecras.results import ResultSummary
 
+T = TypeVar("T")
 #: Why an attempt is stopped when the user asked for it; any other reason is a time limit.
 CANCELLED = "cancelled"
 
@@ -42,6 +49,7 @@ class Ended:
         blame: whose fault.
         verified: the published result on success.
         unpublished: the result is good, but could not be published: the workspace keeps it.
+        prepared: True when it has prepared the plan; False when the plan is no longer prepared.
     """
 
     attempt: Attempt
@@ -50,6 +58,7 @@ class Ended:
     blame: Blame = Blame.NOBODY
     verified: Verified | None = None
     unpublished: bool = False
+    prepared: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +77,14 @@ class Work:
 
     Attributes:
         journal, campaign: where what happens is recorded.
+        prepared: keeps what first stages leave.
         report: takes the reports; called from the threads.
         keep_workspaces: published results are copies, as the workspaces stay.
     """
 
     journal: Journal
     campaign: str
+    prepared: PreparedStore
     report: Callable[[Report], None]
     keep_workspaces: bool = False
 
@@ -95,8 +106,11 @@ class Work:
                 other.worker.transport.stop(other.probe())
             with contextlib.suppress(ValueError):  # another thread was faster
                 lost.remove(other)
-        if begin(attempt, stager, self.journal, self.campaign, self.journal.state_dir / "scratch"):
-            return Launched(attempt)
+        try:
+            if begin(attempt, stager, self.journal, self.campaign, self._scratch, self.prepared):
+                return Launched(attempt)
+        except NotPreparedError as error:
+            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), prepared=False)
         return Ended(attempt, Outcome.CANCELLED, attempt.stopping)
 
     def _finish(self, attempt: Attempt, exit_code: int | None) -> Report:
@@ -104,9 +118,13 @@ class Work:
             keep_log(attempt, self.log_path(attempt.id))
         try:
             verified = self._verified(attempt, exit_code)
+            summary = verified.summary
+            # a first stage that ran on to the end of the plan is judged as a whole run
+            left_none = not attempt.stopping and summary.problem is Problem.MISSING
+            if attempt.stage is Stage.PREPARE and (left_none or attempt.stopping == PREPARED):
+                return self._finish_first_stage(attempt, exit_code, summary)
         except (RasRunnerError, OSError) as error:  # what it computed may be good: it is kept, and looked at again
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, self._uncollected(attempt, error), unpublished=True)
-        summary = verified.summary
         if summary.outcome.success:
             return self._publish(attempt, verified)
         if attempt.stopping:
@@ -117,11 +135,32 @@ class Work:
         reason = "; ".join(part for part in (attempt.note, summary.reason) if part)
         return Ended(attempt, summary.outcome, reason, verified=verified)
 
+    def _finish_first_stage(self, attempt: Attempt, exit_code: int | None, summary: ResultSummary) -> Report:
+        """Keep what it has prepared."""
+        scratch = self._scratch / attempt.id
+        try:
+            found = self._patiently(lambda: first_stage(attempt, exit_code, scratch))
+            if not isinstance(found, str):
+                self.prepared.keep(attempt.plan_number, attempt.inputs, attempt.worker.prepares, found)
+                return Ended(attempt, Outcome.COMPLETED, prepared=True)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if exit_code is None and not attempt.stopping:
+            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+        reason = "; ".join(part for part in (attempt.note, found or summary.reason) if part)
+        return Ended(attempt, Outcome.ENGINE_ERROR, f"the plan could not be prepared: {reason}")
+
+    @property
+    def _scratch(self) -> Path:
+        return self.journal.state_dir / "scratch"
+
     def _verified(self, attempt: Attempt, exit_code: int | None) -> Verified:
-        scratch = self.journal.state_dir / "scratch" / attempt.id
-        return retrying(
-            lambda: verify(attempt, exit_code, scratch), RasRunnerError, OSError, attempts=4, first=0.2, longest=10.0
-        )
+        scratch = self._scratch / attempt.id
+        return self._patiently(lambda: verify(attempt, exit_code, scratch))
+
+    @staticmethod
+    def _patiently(read: Callable[[], T]) -> T:
+        return retrying(read, RasRunnerError, OSError, attempts=4, first=0.2, longest=10.0)
 
     def _uncollected(self, attempt: Attempt, error: Exception) -> str:
         return (

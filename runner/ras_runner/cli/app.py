@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ras_runner.errors import RasRunnerError
+from ras_runner.errors import InputError, RasRunnerError
 
 #: 0 all completed, 1 a plan failed, 2 wrong input or a person must act, 3 no usable worker, 130 interrupted.
 EXIT_OK, EXIT_PLAN_FAILED, EXIT_INPUT, EXIT_NO_WORKER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -28,6 +28,7 @@ ProjectArgument = Annotated[Path, typer.Argument(help="Project folder or .prj fi
 CampaignArgument = Annotated[
     str | None, typer.Argument(help="Campaign id; the latest if left out.", show_default=False)
 ]
+CampaignToChange = Annotated[str, typer.Argument(help="Campaign id.", show_default=False)]
 StateOption = Annotated[
     Path | None,
     typer.Option(
@@ -100,6 +101,10 @@ def execute(
         typer.Option("--timeout", min=0.001, help="Stop a plan after so many minutes.", show_default=False),
     ] = None,
     retries: Annotated[int, typer.Option("--retries", min=0, help="Repeat a plan whose model failed.")] = 0,
+    lost_after: Annotated[
+        float,
+        typer.Option("--lost-after", min=0, help="A worker out of reach for so many seconds has lost its plans."),
+    ] = 120.0,
     force: Annotated[bool, typer.Option("--force", help="Run plans whose results are current, too.")] = False,
     clear_geompre: Annotated[
         bool, typer.Option("--clear-geompre", help="Make the geometry preprocessor's files anew.")
@@ -121,6 +126,7 @@ def execute(
         max_concurrent=max_concurrent,
         timeout=timeout,
         retries=retries,
+        lost_after=lost_after,
         force_rerun=force,
         clear_geompre=clear_geompre,
         keep_workspaces=keep_workspaces,
@@ -218,12 +224,93 @@ def report(
     listing.report(campaign, output, state_dir)
 
 
-@app.command()
-def workers(inventory: InventoryOption = None, engine: EngineOption = "", json: JsonOption = False) -> None:
-    """List the workers of an inventory, and why a host is none."""
+worker_commands = typer.Typer(invoke_without_command=True, help="List workers; add or drain them in a campaign.")
+app.add_typer(worker_commands, name="workers")
+
+
+@worker_commands.callback()
+def workers(
+    context: typer.Context, inventory: InventoryOption = None, engine: EngineOption = "", json: JsonOption = False
+) -> None:
+    """List the workers of an inventory, and why a host is none; or add and drain workers of a campaign."""
     from ras_runner.cli import listing
 
-    listing.workers(inventory, engine, as_json=json)
+    if context.invoked_subcommand is None:
+        listing.workers(inventory, engine, as_json=json)
+    elif inventory is not None or engine or json:
+        word = context.invoked_subcommand
+        raise InputError(
+            f"an option before the word {word} is for the list of workers, not for {word}",
+            step="read command line",
+            action=f"give it after the word {word}",
+        )
+
+
+@worker_commands.command("add")
+def workers_add(
+    campaign: CampaignToChange,
+    worker_ids: Annotated[
+        list[str] | None, typer.Argument(help="Which of the inventory; all if left out.", show_default=False)
+    ] = None,
+    inventory: InventoryOption = None,
+    engine: EngineOption = "",
+    json: JsonOption = False,
+    state_dir: StateOption = None,
+) -> None:
+    """Let workers join a campaign that runs, or its next resume; also those that were drained or are out."""
+    from ras_runner.cli import workers as command
+
+    _leave(command.add(campaign, worker_ids or [], inventory, engine, state_dir, as_json=json))
+
+
+@worker_commands.command("drain")
+def workers_drain(
+    campaign: CampaignToChange,
+    worker_ids: Annotated[list[str], typer.Argument(help="Workers of the campaign.", show_default=False)],
+    json: JsonOption = False,
+    state_dir: StateOption = None,
+) -> None:
+    """Give workers no further plans; what runs there goes on to its end."""
+    from ras_runner.cli import workers as command
+
+    _leave(command.drain(campaign, worker_ids, state_dir, as_json=json))
+
+
+@app.command()
+def sweep(
+    worker: Annotated[list[str] | None, typer.Argument(help="Worker ids; all if left out.", show_default=False)] = None,
+    inventory: Annotated[
+        Path | None,
+        typer.Option(
+            "-i",
+            "--inventory",
+            help="Inventory of workers [default: the workers of all campaigns in the journal].",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="End and remove it; without this it is only listed.")] = False,
+    workspaces: Annotated[
+        float | None,
+        typer.Option(
+            "--workspaces",
+            min=0,
+            help="Kept workspaces too, of plans that ended so many days ago.",
+            metavar="DAYS",
+            show_default=False,
+        ),
+    ] = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Also what this journal does not know and what is at rest for a day.")
+    ] = False,
+    json: JsonOption = False,
+    state_dir: StateOption = None,
+) -> None:
+    """List what crashes have left on workers: containers, processes, workspaces; remove it with --yes."""
+    from ras_runner.campaign.sweep import Wish
+    from ras_runner.cli import sweeping
+
+    wish = Wish(workspaces, unknown)
+    _leave(sweeping.sweep(inventory, worker or (), wish, state_dir, remove=yes, as_json=json))
 
 
 @app.command()
@@ -277,8 +364,23 @@ def image_build(
     ] = "",
     docker_host: Annotated[
         str,
-        typer.Option("--docker-host", help="unix:///path/of/docker.sock [default: the usual one].", show_default=False),
+        typer.Option(
+            "--docker-host",
+            help="Daemon that builds: unix:///path/of/docker.sock or ssh://user@host [default: this machine's].",
+            show_default=False,
+        ),
     ] = "",
+    ssh_key_path: Annotated[
+        Path | None, typer.Option("--ssh-key-path", help="Key for ssh://user@host.", show_default=False)
+    ] = None,
+    passphrase: Annotated[
+        str, typer.Option("--passphrase", help="Of that key: env:NAME, file:path or keyring:service/user.")
+    ] = "",
+    known_hosts: Annotated[
+        Path | None,
+        typer.Option("--known-hosts", help="Accepted host keys [default: ~/.ssh/known_hosts].", show_default=False),
+    ] = None,
+    proxy_jump: Annotated[str, typer.Option("--proxy-jump", help="user@host:port to go through.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Build the image of a Docker worker, from HEC's archive or this installation; its name goes to stdout."""
@@ -291,7 +393,13 @@ def image_build(
         sha256=sha256,
         tag=tag,
         base=base,
-        docker_host=docker_host,
+        where={
+            "docker_host": docker_host,
+            "ssh_key_path": ssh_key_path,
+            "passphrase": passphrase,
+            "known_hosts": known_hosts,
+            "proxy_jump": proxy_jump,
+        },
         as_json=json,
     )
 

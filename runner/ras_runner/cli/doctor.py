@@ -23,9 +23,9 @@ def doctor(inventory: Path | None, hosts: Sequence[str], *, as_json: bool) -> bo
         False when one of them cannot be a worker as it is.
     """
     from ras_runner.fleet.doctor import as_data, examine
-    from ras_runner.fleet.pool import read_pool
+    from ras_runner.fleet.pool import worker_entries
 
-    source, entries = read_pool(inventory)
+    source, entries = worker_entries(inventory)
     chosen = _chosen(entries, hosts, source)
     talk(f"examining {len(chosen)} worker{'s' * (len(chosen) != 1)} from {source}; nothing is changed")
     found = examine(chosen)

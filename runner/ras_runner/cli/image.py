@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ras_runner.cli.output import print_json, talk
 from ras_runner.errors import InputError
@@ -19,11 +19,13 @@ def build(
     sha256: str,
     tag: str,
     base: str,
-    docker_host: str,
+    where: dict[str, Any],
     as_json: bool,
 ) -> None:
     """``ras-runner image build``: the name of the image to stdout, what the build says to stderr."""
     from ras_runner.fleet.image import build_hecras_image, build_standin_image
+    from ras_runner.validation import validated
+    from ras_runner.workers.linux import DockerPlace
 
     if standin == (archive is not None):
         raise InputError(
@@ -31,6 +33,7 @@ def build(
             step="build image",
             action="give --hecras-archive FILE --version 6.6, or --standin",
         )
+    place = validated(DockerPlace, {name: value for name, value in where.items() if value}, "image build")
     if archive is None:
         if version or sha256:
             raise InputError(
@@ -38,14 +41,14 @@ def build(
                 step="build image",
                 action="leave them out with --standin",
             )
-        image = build_standin_image(tag=tag, docker_host=docker_host, say=talk, **({"base": base} if base else {}))
+        image = build_standin_image(tag=tag, where=place, say=talk, **({"base": base} if base else {}))
     else:
         image = build_hecras_image(
             archive,
             version=version,
             tag=tag,
             sha256=sha256,
-            docker_host=docker_host,
+            where=place,
             say=talk,
             **({"base": base} if base else {}),
         )

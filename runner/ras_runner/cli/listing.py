@@ -97,6 +97,7 @@ def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
             "cores_total": w.spec.cores_total,
             "cores_per_plan": w.spec.cores_per_plan,
             "queue_priority": w.queue_priority,
+            "preprocess_on_host": w.spec.preprocess_on_host,
             "problem": "",
         }
         for w in pool.workers
@@ -108,6 +109,8 @@ def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
         return
     keys = ["worker_id", "type", "host", "engine", "slots", "cores_total", "queue_priority", "problem"]
     cells = [[str(row.get(key, "")) for key in keys] for row in rows]
+    for cell, row in zip(cells, rows, strict=True):
+        cell[3] += ", solves what others prepare" if row.get("preprocess_on_host") else ""
     print_table(
         "Workers",
         ["worker", "type", "host", "engine", "slots", "cores", "priority", "left out because"],
@@ -245,6 +248,7 @@ def report(campaign: str | None, output: Path | None, state_dir: Path | None) ->
 def write_campaign_report(journal: Journal, view: CampaignView, output: Path | None) -> Path:
     """Write the HTML report of a campaign; returns its index.html."""
     from ras_runner import __version__
+    from ras_runner.engines.base import Stage
     from ras_runner.report.html import write_report
     from ras_runner.report.model import AttemptRow, CampaignReport, PlanRow
 
@@ -271,6 +275,8 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
                     a.ended,
                     a.outcome.value if a.outcome else None,
                     a.message,
+                    # one that ran on to the plan's end has computed it whole
+                    a.stage is Stage.PREPARE and not (a is task.attempts[-1] and task.outcome and task.outcome.success),
                 )
                 for a in task.attempts
             ),

@@ -51,7 +51,7 @@ def render(view: CampaignView, notes: Sequence[str] = ()) -> RenderableType:
         table.add_row(
             task.plan_number,
             Text(task.title[:40]),
-            bar if attempt.state == "running" else Text(attempt.state, "cyan"),
+            bar if attempt.doing == "running" else Text(attempt.doing, "cyan"),
             f"{attempt.worker_id} slot {attempt.slot}",
             f"{attempt.progress or 0.0:4.0%}",
             f"{duration(left)} left" if left is not None else "",

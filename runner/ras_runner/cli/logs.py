@@ -6,11 +6,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ras_runner.campaign.run import campaign_workers, is_controlled
+from ras_runner.campaign.membership import members
+from ras_runner.campaign.run import is_controlled
 from ras_runner.campaign.view import campaign_view
 from ras_runner.cli.listing import open_journal
 from ras_runner.errors import InputError
 from ras_runner.hecras.project import plan_number
+from ras_runner.workers.registry import make_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +48,7 @@ class _Tail:
     def __init__(self, journal: Journal, campaign: str, plan: str | None) -> None:
         self._journal, self._campaign, self._plan = journal, campaign, plan
         self._printed: dict[str, int] = {}
-        self._workers: dict[str, Worker] | None = None
+        self._workers: dict[str, Worker] = {}
         self.found = False
 
     def print_new(self) -> None:
@@ -71,9 +73,12 @@ class _Tail:
         kept = self._journal.state_dir / "logs" / self._campaign / f"{attempt.id}.log"
         if kept.is_file():
             return kept.read_bytes()[start:]
-        if self._workers is None:
-            self._workers = {worker.worker_id: worker for worker in campaign_workers(self._journal, self._campaign)}
-        worker = self._workers.get(attempt.worker_id)
-        if worker is None:
-            return b""
+        worker = self._worker(attempt.worker_id)
         return worker.transport.read(worker.attempt_folder(attempt.id) / "stdout.log", start=start, last=1 << 30) or b""
+
+    def _worker(self, name: str) -> Worker:
+        """Made when it is needed: another that is away is nothing to this one's logs, and it may have just joined."""
+        if name not in self._workers:
+            member = members(self._journal, self._campaign)[name]
+            self._workers[name] = make_worker(member.type, member.parameters)
+        return self._workers[name]

@@ -36,6 +36,11 @@ def talk(text: str) -> None:
     sys.stderr.flush()
 
 
+def talk_of_standin(worker: str, source: str) -> None:
+    """Say that a worker does not compute with HEC-RAS."""
+    talk(f"worker {worker} ({source}) computes with the STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE")
+
+
 def print_json(data: Any) -> None:
     """JSON on stdout; paths become text."""
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=True, default=str) + "\n")

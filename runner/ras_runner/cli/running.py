@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
-from ras_runner.campaign.run import Mode, campaign_workers, is_controlled, run_campaign, stop_campaign
+from ras_runner.campaign.membership import campaign_workers
+from ras_runner.campaign.run import Mode, is_controlled, run_campaign, stop_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
 from ras_runner.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER, EXIT_OK, EXIT_PLAN_FAILED
 from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
 from ras_runner.cli.live import LiveView
-from ras_runner.cli.output import print_json, print_table, short, size, talk
+from ras_runner.cli.output import first_line, print_json, print_table, short, size, talk, talk_of_standin
 from ras_runner.errors import OperatorError
 from ras_runner.fleet.pool import make_pool
 from ras_runner.hecras.project import Project, plan_number
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.campaigns import CampaignSettings, PreparedPlan
     from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.preview import PreviewRow
     from ras_runner.workers.base import Worker
 
 _WATCH_SECONDS = 0.5
@@ -73,10 +75,7 @@ def _ready(order: Order) -> Ready:
         )
     for worker in pool.workers:
         if worker.engine.name.startswith("stand-in"):
-            talk(
-                f"worker {worker.worker_id} ({pool.source}) computes with the "
-                "STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE"
-            )
+            talk_of_standin(worker.worker_id, pool.source)
     journal = open_journal(order.state_dir)
     return Ready(journal, project, pool.workers, prepare_plans(plans, pool.workers, order.settings, journal))
 
@@ -92,7 +91,7 @@ def resume(campaign: str | None, state_dir: Path | None, mode: Mode, *, as_json:
     """``ras-runner resume``."""
     journal = open_journal(state_dir)
     chosen = journal.campaign_id(campaign)
-    return _run(journal, chosen, campaign_workers(journal, chosen), mode, as_json=as_json)
+    return _run(journal, chosen, campaign_workers(journal, chosen, talk), mode, as_json=as_json)
 
 
 def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode, *, as_json: bool) -> int:
@@ -174,11 +173,7 @@ def dry_run(order: Order, *, as_json: bool) -> None:
         [
             r.plan_number,
             r.title,
-            "unchanged: not run"
-            if r.skipped
-            else f"{r.worker_id} slot {r.slot}"
-            if r.slot is not None
-            else "next free slot",
+            _where(r),
             str(r.cores or ""),
             str(r.files),
             size(r.bytes),
@@ -187,11 +182,22 @@ def dry_run(order: Order, *, as_json: bool) -> None:
         for r in rows
     ]
     print_table(
-        f"Would run {sum(not r.skipped for r in rows)} of {len(rows)} plans of {ready.project.prj}",
+        f"Would run {sum(not r.skipped and not r.problem for r in rows)} of {len(rows)} plans of {ready.project.prj}",
         ["plan", "title", "where", "cores", "files", "workspace", "to send"],
         cells,
         right=(3, 4, 5, 6),
     )
+
+
+def _where(row: PreviewRow) -> str:
+    if row.skipped:
+        return "unchanged: not run"
+    if row.problem:
+        return f"cannot run: {first_line(row.problem)}"
+    if row.slot is None:
+        return "next free slot"
+    doing = {"prepare": ", to be prepared", "solve": ", prepared already"}.get(row.stage, "")
+    return f"{row.worker_id} slot {row.slot}{doing}"
 
 
 def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
@@ -218,7 +224,7 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
                 step="cancel",
                 action=f"stop all of it with: ras-runner cancel {chosen}; or go on with: ras-runner resume {chosen}",
             )
-        workers = campaign_workers(journal, chosen)
+        workers = campaign_workers(journal, chosen, talk)
         if view.project.is_file():
             run_campaign(journal, chosen, workers, talk, Mode.CANCEL)
         else:

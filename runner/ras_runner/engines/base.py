@@ -29,6 +29,17 @@ class System(StrEnum):
     WINDOWS = "windows"
 
 
+class Stage(StrEnum):
+    """What an attempt does of a plan. Solvers on Linux need files that only Windows can prepare."""
+
+    #: All of it: from the project's files to the result.
+    WHOLE = "whole"
+    #: The first stage: from the project's files to those that a solver starts from.
+    PREPARE = "prepare"
+    #: The second stage: from the prepared files to the result.
+    SOLVE = "solve"
+
+
 @dataclass(frozen=True, slots=True)
 class StagedFile:
     """One file of a workspace.
@@ -52,11 +63,13 @@ class RunSettings:
         cores: solver threads for this plan.
         clear_geompre: leave the geometry preprocessor's files out, so that the engine makes them anew.
         priority: process priority, ``low``, ``below normal`` or ``normal``.
+        stage: what is done of the plan.
     """
 
     cores: int = 1
     clear_geompre: bool = False
     priority: str = "low"
+    stage: Stage = Stage.WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +104,22 @@ class Engine(Protocol):
     def check(self) -> None:
         """Raise OperatorError, saying what was looked for and where, when it is not installed on this machine."""
 
-    def check_plan(self, plan: Plan) -> None:
-        """Raise InputError when this engine cannot run this plan at all."""
+    @property
+    def prepares(self) -> str:
+        """What it can do the first stage for, ``HEC-RAS 6.6``: for engines whose ``solves`` says the same; or empty."""
 
-    def inputs(self, plan: Plan) -> PlanInputs:
-        """The closure of files that the plan needs on this engine."""
+    @property
+    def solves(self) -> str:
+        """Whose prepared files it can start from, ``HEC-RAS 6.6``; empty when it only computes whole plans."""
+
+    def accepts(self, maker: str) -> bool:
+        """Whether it can start from files that a program made, by their root attribute ``File Version``."""
+
+    def check_plan(self, plan: Plan, stage: Stage = Stage.WHOLE) -> None:
+        """Raise InputError when this engine cannot do this of this plan at all."""
+
+    def inputs(self, plan: Plan, stage: Stage = Stage.WHOLE) -> PlanInputs:
+        """The closure of files that the plan needs on this engine; for ``SOLVE`` without what the first stage makes."""
 
     def prepare(self, inputs: PlanInputs, settings: RunSettings, staged_name: str, scratch: Path) -> list[StagedFile]:
         """The files of the workspace, with the edits (cores, Write Detailed) made to the staged copies only."""
@@ -105,6 +129,10 @@ class Engine(Protocol):
 
     def progress(self, tails: Sequence[str], plan: Plan) -> float | None:
         """Fraction of the simulated time that is done, 0 to 1, from the ends of the progress files."""
+
+    def solver_started(self, tails: Sequence[str]) -> bool:
+        """Whether, by the ends of the progress files, a first stage that does not end by itself has gone over into
+        the second: once the prepared files have content, it can be stopped."""
 
     def outcome(self, folder: Path, plan: Plan, run: EngineRun) -> ResultSummary:
         """What became of the run, from the files it left in ``folder`` (the staged project folder)."""

@@ -8,12 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ras_runner.engines.base import StagedFile, System, result_name
-from ras_runner.hecras.plan import edited_plan
+from ras_runner.hecras.plan import FlowType, edited_plan
 from ras_runner.hecras.results import Problem, read_result
 from ras_runner.hecras.text import read_text
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ras_runner.engines.base import EngineRun, RunSettings
     from ras_runner.hecras.inputs import InputFile, PlanInputs
     from ras_runner.hecras.plan import Plan
@@ -62,6 +64,37 @@ def staged_files(inputs: PlanInputs, settings: RunSettings, staged_name: str) ->
             source = text.encode("latin-1")
         files.append(StagedFile(staged_place(item.place, plan.project.name, staged_name), source, item.access))
     return files
+
+
+def release(version: str) -> tuple[int, ...]:
+    """``6.6``, ``6.3.1``, ``6.6.0`` and ``660`` (the archive's spelling) as numbers that compare; (6, 6) for 6.6.0."""
+    numbers = list(version) if re.fullmatch(r"\d{3}", version) else re.findall(r"\d+", version)
+    while numbers and not int(numbers[-1]):
+        numbers.pop()
+    return tuple(map(int, numbers))
+
+
+def hecras_release(version: str) -> str:
+    """``HEC-RAS 6.6``, however the version is spelled; empty when it says no number."""
+    return f"HEC-RAS {'.'.join(map(str, release(version)))}" if release(version) else ""
+
+
+def hdf_solver_steps(
+    program: Callable[[str], tuple[str, ...]], plan: Plan, staged_name: str
+) -> tuple[tuple[str, ...], ...]:
+    """The solver programs on a prepared ``.tmp.hdf`` in order, and its rename to the result.
+
+    Args:
+        program: the words that start ``RasUnsteady`` and its like.
+        plan: the plan.
+        staged_name: name it is staged under.
+    """
+    tmp, final = f"{staged_name}.p{plan.number}.tmp.hdf", result_name(plan, staged_name)
+    if plan.flow_type is FlowType.STEADY:
+        steps = [(*program("RasSteady"), f"{staged_name}.r{plan.number}")]
+    else:
+        steps = [(*program(name), tmp, f"x{plan.geometry[1:]}") for name in ("RasGeomPreprocess", "RasUnsteady")]
+    return (*steps, ("mv", tmp, final))
 
 
 def outside_files(inputs: PlanInputs) -> list[InputFile]:

@@ -7,12 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from ras_runner.engines.base import Commands, StagedFile, System, result_name
-from ras_runner.engines.common import read_outcome, staged_files, staged_place
+from ras_runner.engines.base import Commands, Stage, StagedFile, System
+from ras_runner.engines.common import (
+    hdf_solver_steps,
+    hecras_release,
+    read_outcome,
+    release,
+    staged_files,
+    staged_place,
+)
 from ras_runner.engines.standin import latest_progress
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.hecras.inputs import Access, plan_inputs
 from ras_runner.hecras.plan import FlowType
+from ras_runner.hecras.prepared import prepared_extensions
 from ras_runner.hecras.text import read_text
 
 if TYPE_CHECKING:
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
 
 #: First version whose solvers read the .tmp.hdf; older ones read the .cNN and .bNN text files.
 _HDF_COMMAND_LINE = (6, 3, 1)
+#: Root attribute ``File Version``: ``HEC-RAS 6.5 February 2024``.
+_MAKER = re.compile(r"HEC-RAS\s+(\d+(?:\.\d+)*)", re.IGNORECASE)
 #: Text inputs that the Linux solvers want with LF line ends.
 _LF_KINDS = re.compile(r"\.[bgxr]\d\d$", re.IGNORECASE)
 
@@ -66,20 +76,40 @@ class HecRasLinuxEngine:
                 "or ask for the stand-in engine by name (--engine standin: not for engineering use)",
             )
 
-    def check_plan(self, plan: Plan) -> None:
-        """Raise InputError when Windows has not prepared what the Linux solvers need."""
-        missing = [name for name in self._prepared_names(plan) if plan.project.file(name) is None]
+    @property
+    def prepares(self) -> str:
+        """Nothing: only Windows can."""
+        return ""
+
+    @property
+    def solves(self) -> str:
+        """What HEC-RAS for Windows of the same release has prepared."""
+        return hecras_release(self.version)
+
+    def accepts(self, maker: str) -> bool:
+        """Only files of HEC-RAS, and of the same release."""
+        match = _MAKER.match(maker)
+        return match is not None and release(match[1]) == release(self.version)
+
+    def check_plan(self, plan: Plan, stage: Stage = Stage.WHOLE) -> None:
+        """Raise InputError when Windows has not prepared what the Linux solvers need, and nobody else is to do so."""
+        if stage is Stage.SOLVE:
+            return
+        missing = [name for name in prepared_extensions(plan) if plan.project.file(name) is None]
         if missing:
             names = ", ".join(f"{plan.project.name}.{m}" for m in missing)
             raise InputError(
                 f"plan {plan.number} lacks {names}, which the Linux solvers cannot make from text files",
                 step="check plan",
-                action="prepare the plan on Windows (start it in HEC-RAS until the solver runs), then try again",
+                action="prepare the plan on Windows (start it in HEC-RAS until the solver runs), or "
+                "set preprocess_on_host for this worker and add a Windows worker of the same release",
             )
 
-    def inputs(self, plan: Plan) -> PlanInputs:
-        """The closure of files that the plan needs, and the prepared files."""
+    def inputs(self, plan: Plan, stage: Stage = Stage.WHOLE) -> PlanInputs:
+        """The closure of files that the plan needs, and the prepared files of the project."""
         inputs = plan_inputs(plan)
+        if stage is Stage.SOLVE:
+            return inputs
         known = {item.path for item in inputs.files}
         extra = [
             replace(
@@ -90,7 +120,7 @@ class HecRasLinuxEngine:
                 kind="prepared",
                 referred_by=plan.path.name,
             )
-            for name in self._prepared_names(plan)
+            for name in prepared_extensions(plan)
             if (path := plan.project.file(name)) is not None and path not in known
         ]
         return replace(inputs, files=(*inputs.files, *extra))
@@ -114,24 +144,25 @@ class HecRasLinuxEngine:
 
     def commands(self, plan: Plan, settings: RunSettings, staged_name: str) -> Commands:
         """The solver programs in order, and the rename of the finished .tmp.hdf."""
-        tmp, final = f"{staged_name}.p{plan.number}.tmp.hdf", result_name(plan, staged_name)
-        geometry, flow = plan.geometry[1:], plan.number
-        steps: list[tuple[str, ...]]
-        if plan.flow_type is FlowType.STEADY:
-            steps = [(self._program("RasSteady"), f"{staged_name}.r{flow}")]
-        elif _version_tuple(self.version) >= _HDF_COMMAND_LINE:
-            steps = [(self._program(p), tmp, f"x{geometry}") for p in ("RasGeomPreprocess", "RasUnsteady")]
-        else:
-            steps = [
-                (self._program("RasGeomPreprocess"), f"{staged_name}.x{geometry}"),
-                ("cp", f"{staged_name}.c{geometry}.tmp", f"{staged_name}.c{geometry}"),
-                (self._program("RasUnsteady"), f"{staged_name}.c{geometry}", f"b{flow}"),
-            ]
-        return Commands((*steps, ("mv", tmp, final)), self._environment(settings.cores), unlimited_stack=True)
+        steps = hdf_solver_steps(lambda name: (self._program(name),), plan, staged_name)
+        if plan.flow_type is not FlowType.STEADY and release(self.version) < _HDF_COMMAND_LINE:
+            cards = f"{staged_name}.c{plan.geometry[1:]}"
+            steps = (
+                (self._program("RasGeomPreprocess"), f"{staged_name}.x{plan.geometry[1:]}"),
+                ("cp", f"{cards}.tmp", cards),
+                (self._program("RasUnsteady"), cards, f"b{plan.number}"),
+                steps[-1],
+            )
+        return Commands(steps, self._environment(settings.cores), unlimited_stack=True)
 
     def progress(self, tails: Sequence[str], plan: Plan) -> float | None:
         """Fraction of the simulated time that is done."""
         return latest_progress(tails, plan)
+
+    def solver_started(self, tails: Sequence[str]) -> bool:
+        """Never: it does no first stage."""
+        del tails
+        return False
 
     def outcome(self, folder: Path, plan: Plan, run: EngineRun) -> ResultSummary:
         """What became of the run. The Linux solvers write their messages to stdout, not into the HDF."""
@@ -150,19 +181,6 @@ class HecRasLinuxEngine:
             "OMP_STACKSIZE": "2G",
             "KMP_STACKSIZE": "2G",
         }
-
-    def _prepared_names(self, plan: Plan) -> tuple[str, ...]:
-        tmp = f"p{plan.number}.tmp.hdf"
-        if plan.flow_type is FlowType.STEADY:
-            return (tmp, f"r{plan.number}")
-        return (tmp, f"b{plan.number}", f"x{plan.geometry[1:]}")
-
-
-def _version_tuple(version: str) -> tuple[int, ...]:
-    """``6.6`` and ``6.3.1`` and ``660`` (the archive's spelling) as numbers that compare."""
-    if re.fullmatch(r"\d{3}", version):
-        return tuple(int(digit) for digit in version)
-    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def _with_cores(tmp_hdf: Path, cores: int, scratch: Path) -> Path:

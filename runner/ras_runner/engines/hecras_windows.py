@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from ras_runner.engines.base import Commands, StagedFile, System
-from ras_runner.engines.common import read_outcome, staged_files
+from ras_runner.engines.base import Commands, Stage, StagedFile, System
+from ras_runner.engines.common import hecras_release, read_outcome, staged_files
 from ras_runner.engines.standin import latest_progress
 from ras_runner.errors import OperatorError
 from ras_runner.hecras.inputs import plan_inputs
@@ -28,6 +28,8 @@ INSTALL_FOLDERS = (
     PureWindowsPath(r"C:\Program Files (x86)\HEC\HEC-RAS"),
     PureWindowsPath(r"C:\Program Files\HEC\HEC-RAS"),
 )
+#: In ``.bcoNN``, with ``Write Detailed= 1``.
+_SOLVER_STARTED = re.compile(r"Starting Unsteady Flow Computations", re.IGNORECASE)
 _VERSION = re.compile(r"^(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
@@ -71,11 +73,27 @@ class HecRasWindowsEngine:
                 "or ask for the stand-in engine by name (--engine standin: not for engineering use)",
             )
 
-    def check_plan(self, plan: Plan) -> None:
+    @property
+    def prepares(self) -> str:
+        """For the Linux solvers of the same release."""
+        return hecras_release(self.version)
+
+    @property
+    def solves(self) -> str:
+        """Nothing: it computes whole plans."""
+        return ""
+
+    def accepts(self, maker: str) -> bool:
+        """Never: it makes its files itself."""
+        del maker
+        return False
+
+    def check_plan(self, plan: Plan, stage: Stage = Stage.WHOLE) -> None:
         """Windows HEC-RAS takes every kind of plan."""
 
-    def inputs(self, plan: Plan) -> PlanInputs:
+    def inputs(self, plan: Plan, stage: Stage = Stage.WHOLE) -> PlanInputs:
         """The closure of files that the plan needs."""
+        del stage
         return plan_inputs(plan)
 
     def prepare(self, inputs: PlanInputs, settings: RunSettings, staged_name: str, scratch: Path) -> list[StagedFile]:
@@ -89,7 +107,10 @@ class HecRasWindowsEngine:
         return [replace(f, source=text) if f.place.name == f"{staged_name}.prj" else f for f in files]
 
     def commands(self, plan: Plan, settings: RunSettings, staged_name: str) -> Commands:
-        """6.x and later: ``Ras.exe -c PRJ PLAN``; 5.x: ``Ras.exe PRJ -c`` with the current plan in the .prj."""
+        """6.x and later: ``Ras.exe -c PRJ PLAN``; 5.x: ``Ras.exe PRJ -c`` with the current plan in the .prj.
+
+        The first stage is the same command: HEC-RAS has none for it alone. It is stopped when the solver has started.
+        """
         del settings  # cores are in the staged plan file
         prj, exe = f"{staged_name}.prj", str(self.ras_exe)
         step = (exe, prj, "-c") if self._old_command_line else (exe, "-c", prj, f"{staged_name}.p{plan.number}")
@@ -98,6 +119,10 @@ class HecRasWindowsEngine:
     def progress(self, tails: Sequence[str], plan: Plan) -> float | None:
         """Fraction of the simulated time that is done."""
         return latest_progress(tails, plan)
+
+    def solver_started(self, tails: Sequence[str]) -> bool:
+        """``.bcoNN`` says that the unsteady solver computes: all that it starts from is written."""
+        return any(_SOLVER_STARTED.search(tail) for tail in tails)
 
     def outcome(self, folder: Path, plan: Plan, run: EngineRun) -> ResultSummary:
         """What became of the run. Ras.exe's exit code is 0 even when it failed: the result decides."""

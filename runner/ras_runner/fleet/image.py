@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import InputError, OperatorError
-from ras_runner.transports.docker_api import connect, docker_errors
-from ras_runner.workers.docker import DIGEST_LABEL, ENGINE_LABEL, HECRAS_FOLDER, STANDIN_COMMAND, VERSION_LABEL
+from ras_runner.transports.docker_address import parse_docker_host
+from ras_runner.workers.containers import DIGEST_LABEL, ENGINE_LABEL, HECRAS_FOLDER, STANDIN_COMMAND, VERSION_LABEL
+from ras_runner.workers.containers_ssh import connect_to
+from ras_runner.workers.linux import DockerPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +28,7 @@ _VERSION = re.compile(r"\d+(\.\d+)*")
 #: Seconds that one step of a build may take without saying a word (pip, copying a large archive).
 _TIMEOUT = 1800
 _LAST_LINES = 12
+_HERE = DockerPlace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def build_hecras_image(
     tag: str,
     sha256: str = "",
     base: str = "debian:12-slim",
-    docker_host: str = "",
+    where: DockerPlace = _HERE,
     say: Callable[[str], None] = lambda line: None,
 ) -> BuiltImage:
     """Build an image that holds Linux HEC-RAS.
@@ -61,7 +64,7 @@ def build_hecras_image(
         tag: name of the image.
         sha256: what the archive's checksum has to be; not compared when empty.
         base: image to build on: glibc and a POSIX shell.
-        docker_host: of the daemon that builds.
+        where: the daemon that builds; what the image is made of travels there.
         say: takes the lines that the build says.
 
     Raises:
@@ -86,14 +89,14 @@ def build_hecras_image(
         dockerfile = render_dockerfile(
             "hecras", base=base, title="HEC-RAS for Linux", version=version, labels=labels, folder=HECRAS_FOLDER
         )
-        return _build(context, dockerfile, tag, labels, docker_host, say)
+        return _build(context, dockerfile, tag, labels, where, say)
 
 
 def build_standin_image(
     *,
     tag: str,
     base: str = "python:3.12-slim",
-    docker_host: str = "",
+    where: DockerPlace = _HERE,
     say: Callable[[str], None] = lambda line: None,
 ) -> BuiltImage:
     """Build an image that holds the stand-in engine (NOT HEC-RAS) of this installation.
@@ -101,7 +104,7 @@ def build_standin_image(
     Args:
         tag: name of the image.
         base: image with Python 3.11 or later; numpy and h5py are installed with its pip where they are missing.
-        docker_host: of the daemon that builds.
+        where: the daemon that builds; what the image is made of travels there.
         say: takes the lines that the build says.
 
     Raises:
@@ -128,7 +131,7 @@ def build_standin_image(
         dockerfile = render_dockerfile(
             "standin", base=base, title=ras_standin.LABEL, version=version, labels=labels, command=STANDIN_COMMAND
         )
-        return _build(context, dockerfile, tag, labels, docker_host, say)
+        return _build(context, dockerfile, tag, labels, where, say)
 
 
 def render_dockerfile(kind: str, **values: object) -> str:
@@ -205,16 +208,16 @@ def _build(
     dockerfile: str,
     tag: str,
     labels: Mapping[str, str],
-    docker_host: str,
+    where: DockerPlace,
     say: Callable[[str], None],
 ) -> BuiltImage:
     (context / "Dockerfile").write_text(dockerfile, encoding="utf-8", newline="\n")
-    client = connect(docker_host, timeout=_TIMEOUT)
+    daemon = connect_to(where, parse_docker_host(where.docker_host), timeout=_TIMEOUT)
     said: list[str] = []
-    with docker_errors(_STEP, "this machine", str(client.base_url)):
-        for item in client.build(path=str(context), tag=tag, rm=True, forcerm=True, decode=True):
+    with daemon.errors(_STEP):
+        for item in daemon.client.build(path=str(context), tag=tag, rm=True, forcerm=True, decode=True):
             _hear(item, said, say)
-        built = str(client.inspect_image(tag)["Id"])  # type: ignore[no-untyped-call]
+        built = str(daemon.client.inspect_image(tag)["Id"])  # type: ignore[no-untyped-call]
     return BuiltImage(tag, built, dict(labels))
 
 

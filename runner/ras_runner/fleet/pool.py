@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ras_runner.errors import InputError, RasRunnerError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Hosts that are looked at at once: those that do not answer take 15 s each.
 _AT_ONCE = 32
+#: Why a host is no worker.
+NO_TYPE = "it is in no worker group and has no ras_worker_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,18 @@ class Pool:
     left_out: dict[str, str]
 
 
+def worker_entries(inventory: Path | None = None, engine: str = "") -> tuple[str, list[WorkerEntry]]:
+    """Where the workers come from, and what they are made from; arguments and errors as for :func:`make_pool`."""
+    path = find_inventory(inventory)
+    if path is None:
+        source, entries = "this machine (no inventory given)", [WorkerEntry("local", "local", {"worker_id": "local"})]
+    else:
+        source, entries = str(path), read_inventory(path)
+    if engine:
+        entries = [replace(entry, parameters={**entry.parameters, "engine": engine}) for entry in entries]
+    return source, entries
+
+
 def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     """The workers of an inventory, or this machine with its own HEC-RAS when there is none.
 
@@ -44,33 +58,20 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     Raises:
         InputError: the inventory, a worker type or a parameter is wrong.
     """
-    source, entries = read_pool(inventory)
+    source, entries = worker_entries(inventory, engine)
     with ThreadPoolExecutor(min(_AT_ONCE, len(entries) or 1), thread_name_prefix="pool") as threads:
-        made = list(threads.map(lambda entry: _made(entry, engine), entries))
+        made = list(threads.map(_made, entries))
     workers = tuple(found for found in made if not isinstance(found, str))
     left_out = {entry.name: found for entry, found in zip(entries, made, strict=True) if isinstance(found, str)}
     return Pool(source, workers, left_out)
 
 
-def read_pool(inventory: Path | None = None) -> tuple[str, list[WorkerEntry]]:
-    """Where the workers come from, for the user, and what is said of them there; none is looked at.
-
-    Raises:
-        InputError: the inventory cannot be read.
-    """
-    path = find_inventory(inventory)
-    if path is None:
-        return "this machine (no inventory given)", [WorkerEntry("local", "local", {"worker_id": "local"})]
-    return str(path), read_inventory(path)
-
-
-def _made(entry: WorkerEntry, engine: str) -> Worker | str:
+def _made(entry: WorkerEntry) -> Worker | str:
     """The worker, or why the host is none. An InputError is for the user, whatever the other hosts are."""
     if not entry.type:
-        return "it is in no worker group and has no ras_worker_type"
-    parameters = {**entry.parameters, "engine": engine} if engine else entry.parameters
+        return NO_TYPE
     try:
-        return make_worker(entry.type, parameters)
+        return make_worker(entry.type, entry.parameters)
     except InputError:
         raise
     except RasRunnerError as error:

@@ -18,6 +18,7 @@ class AttemptRow:
         ended: end, Unix seconds; None while it runs.
         outcome: a word of `ras_runner.outcomes.Outcome`; None while it runs.
         message: why it ended so; empty on plain success.
+        prepares: it only prepared the plan for another worker.
     """
 
     attempt_id: str
@@ -27,6 +28,7 @@ class AttemptRow:
     ended: float | None
     outcome: str | None
     message: str
+    prepares: bool = False
 
 
 @dataclass(frozen=True, slots=True)

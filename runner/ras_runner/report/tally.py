@@ -11,6 +11,8 @@ from ras_runner.report.model import AttemptRow, CampaignReport, PlanRow
 
 #: Words of a plan without an outcome, beside those of `Outcome`.
 RUNNING, WAITING, NOT_RUN, LEFT = "running", "waiting", "not-run", "left"
+#: An attempt that prepared its plan for another worker; a plan is never shown so.
+PREPARED = "prepared"
 
 #: Every state a plan can be shown in, from good to bad to open: (symbol, label). The symbols are in every
 #: system font, so that colour is never the only sign.
@@ -24,6 +26,7 @@ FACES: dict[str, tuple[str, str]] = {
     Outcome.INFRASTRUCTURE_LOST: ("∅", "infrastructure lost"),
     Outcome.PREEMPTED: ("«", "preempted"),
     Outcome.CANCELLED: ("■", "cancelled"),
+    PREPARED: ("→", "prepared"),
     RUNNING: ("»", "running"),
     WAITING: ("○", "waiting"),
     LEFT: ("?", "end not known"),
@@ -109,7 +112,7 @@ def plan_state(plan: PlanRow, campaign_state: str) -> str:
 def attempt_state(attempt: AttemptRow, campaign_state: str) -> str:
     """The outcome of an attempt or, where it has none, whether it runs, waits or was never seen to end."""
     if attempt.outcome is not None:
-        return attempt.outcome
+        return PREPARED if attempt.prepares and attempt.outcome == Outcome.COMPLETED else attempt.outcome
     if attempt.started is None:
         return WAITING if campaign_state == "running" else NOT_RUN
     return RUNNING if campaign_state == "running" else LEFT

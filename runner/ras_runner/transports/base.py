@@ -60,6 +60,7 @@ class Probe:
         progress_files: files below ``folder`` of which the ends are wanted.
         whole_tree: alive as long as any process of the attempt is, even when the script has ended
             (Ras.exe may end before its solver).
+        files_only: no look at processes: something else knows whether it is alive.
     """
 
     attempt: str
@@ -67,6 +68,7 @@ class Probe:
     native_id: str
     progress_files: tuple[PurePath, ...] = ()
     whole_tree: bool = False
+    files_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,23 @@ class Status:
     seconds: float | None = None
     tails: tuple[str, ...] = ()
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An attempt that has left something on a worker.
+
+    Attributes:
+        attempt: its id: the name of a folder, which somebody else may have made.
+        idle: seconds since anything was changed directly in its folder, by the worker's clock.
+        container: it has a container, and that is ours.
+        running: that container is running.
+    """
+
+    attempt: str
+    idle: float
+    container: bool = False
+    running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +196,6 @@ class Transport(Protocol):
 
     def stop(self, probe: Probe) -> None:
         """End the whole process tree that this attempt started; nothing else, and nothing by name."""
+
+    def attempts(self) -> list[Found]:
+        """What attempts have left here, ours or of others who share the worker folder. Processes are not looked at."""

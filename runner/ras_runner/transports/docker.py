@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.errors import OperatorError, RasRunnerError
+from ras_runner.errors import OperatorError, RasRunnerError, TransientError
 from ras_runner.oscalls import ATTEMPT_VARIABLE
-from ras_runner.transports.base import Collected, Place, Probe, Status, Upload, never
-from ras_runner.transports.docker_api import APIError, ImageNotFound, NotFound, docker_errors
+from ras_runner.retrying import retrying
+from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
+from ras_runner.transports.docker_api import APIError, ImageNotFound, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path, PurePath
-
-    from docker.api import APIClient
+    from typing import TypeVar
 
     from ras_runner.transports.base import Transport
+    from ras_runner.transports.docker_api import DockerDaemon
+
+    Result = TypeVar("Result")
 
 ATTEMPT_LABEL, CAMPAIGN_LABEL = "ras-runner.attempt", "ras-runner.campaign"
 OWNER_LABEL, FOLDER_LABEL = "ras-runner.owner", "ras-runner.folder"
 #: In the attempt's folder: the container's state when it had ended, as the daemon told it.
 STATE_FILE = "container.json"
-_TAIL_BYTES = 4096
 _ALIVE = ("running", "paused", "restarting")
 _PIDS = 1024
 #: Exit code of what SIGKILL has ended.
@@ -74,7 +76,7 @@ class DockerTransport:
 
     Args:
         files: how the files of the daemon's machine are reached.
-        client: of the daemon.
+        daemon: runs the containers.
         settings: of the containers.
         give: gives an attempt's folder to the containers' user (True) or back (False); None when both are one.
     """
@@ -82,12 +84,12 @@ class DockerTransport:
     def __init__(
         self,
         files: Transport,
-        client: APIClient,
+        daemon: DockerDaemon,
         settings: ContainerSettings,
         give: Callable[[PurePath, bool], None] | None = None,
     ) -> None:
-        self.files, self.client, self.settings = files, client, settings
-        self._give = give
+        self.files, self.client, self.settings = files, daemon.client, settings
+        self._errors, self._give = daemon.errors, give
 
     @property
     def host(self) -> str:
@@ -154,8 +156,11 @@ class DockerTransport:
             OperatorError: the image is not there, or has no shell.
             WorkerError: the daemon refused, or does not answer.
         """
-        if self._give:
-            self._give(folder, True)
+        if give := self._give:  # only before there is a container: what runs in it could swap folders for links
+            _again(lambda: give(folder, True))
+        return _again(lambda: self._launch(attempt, folder, script, cores, campaign))
+
+    def _launch(self, attempt: str, folder: PurePath, script: str, cores: int, campaign: str) -> str:
         with self._errors("launch"):
             try:
                 container = self._create(attempt, folder, script, cores, campaign)
@@ -169,11 +174,29 @@ class DockerTransport:
         return container
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
-        """Look at many attempts: one call to the daemon, and their files."""
+        """Look at many attempts: one call to the daemon, and one for the files of all."""
         with self._errors("poll"):
             rows = self.client.containers(all=True, filters={"label": ATTEMPT_LABEL})
         states = {row["Labels"][ATTEMPT_LABEL]: str(row["State"]) for row in rows}
-        return {probe.attempt: self._status(probe, states.get(probe.attempt)) for probe in probes}
+        # after the look at the containers: exit.json is the last act of what runs in them
+        files = self.files.poll([replace(probe, native_id="", files_only=True) for probe in probes])
+        return {p.attempt: self._status(p, states.get(p.attempt), files[p.attempt]) for p in probes}
+
+    def attempts(self) -> list[Found]:
+        """The folders of attempts, but for those of other owners' containers, and our containers."""
+        with self._errors("sweep"):
+            rows = self.client.containers(all=True, filters={"label": ATTEMPT_LABEL})
+        ours, others = dict[str, Found](), set[str]()
+        for row in rows:
+            labels = row["Labels"]
+            attempt = labels[ATTEMPT_LABEL]
+            if labels.get(OWNER_LABEL) != self.settings.owner:
+                others.add(attempt)
+            elif labels.get(FOLDER_LABEL) == str(self.root / "w" / attempt):  # else of another worker folder
+                ours[attempt] = Found(attempt, time.time() - row["Created"], True, row["State"] in _ALIVE)
+        folders = {f.attempt: f for f in self.files.attempts() if f.attempt not in others}
+        both = {name: replace(ours.get(name, folder), idle=folder.idle) for name, folder in folders.items()}
+        return list({**ours, **both}.values())
 
     def stop(self, probe: Probe) -> None:
         """Kill the attempt's container, that is every process in it, and remove it."""
@@ -200,18 +223,15 @@ class DockerTransport:
                 ) from error
             raise
 
-    def _status(self, probe: Probe, state: str | None) -> Status:
-        alive = state in _ALIVE
-        exit_code = self._exit_code(probe.folder)  # after the look at the container: it writes this as its last act
-        tails = (self.files.read(path, last=_TAIL_BYTES) for path in probe.progress_files)
-        seen = tuple(tail.decode("latin-1") for tail in tails if tail)
-        if alive:
-            return Status(True, exit_code, None, seen)
+    def _status(self, probe: Probe, state: str | None, files: Status) -> Status:
+        if state in _ALIVE:
+            return replace(files, alive=True, seconds=None)
         ended = self._keep_state(probe) if state else None
         ended = ended or self._kept_state(probe.folder)
+        exit_code = files.exit_code
         if exit_code is None and ended and ended.get("OOMKilled"):
             exit_code = _KILLED  # the run script itself was killed: the plan's doing, not the machine's
-        return Status(False, exit_code, _seconds(ended), seen, end_note(ended, exit_code))
+        return Status(False, exit_code, _seconds(ended), files.tails, end_note(ended, exit_code))
 
     def _keep_state(self, probe: Probe) -> dict[str, Any] | None:
         """Keep what the daemon says of a container that has ended, and what it said before it had its streams."""
@@ -233,12 +253,6 @@ class DockerTransport:
         except (ValueError, TypeError):
             return None
 
-    def _exit_code(self, folder: PurePath) -> int | None:
-        try:
-            return int(json.loads(self.files.read(folder / "exit.json") or b"null")["exit_code"])
-        except (ValueError, KeyError, TypeError):
-            return None
-
     def _inspect(self, attempt: str) -> dict[str, Any] | None:
         """What the daemon knows of an attempt's container; None when there is none."""
         with self._errors("look"):
@@ -258,8 +272,10 @@ class DockerTransport:
                 if "already in progress" not in str(error.explanation):
                     raise
 
-    def _errors(self, step: str) -> AbstractContextManager[None]:
-        return docker_errors(step, self.host, str(self.client.base_url))
+
+def _again(call: Callable[[], Result]) -> Result:
+    """Once more when the connection was lost: for what does no harm when done twice."""
+    return retrying(call, TransientError, attempts=3, first=0.2, longest=3.0)
 
 
 def container_name(attempt: str) -> str:
@@ -354,18 +370,3 @@ def missing_image(image: str, host: str, step: str, how_to_build: str) -> Operat
         host=host,
         action=f"build it with: {how_to_build}",
     )
-
-
-def leftover_containers(client: APIClient, owner: str, known_attempts: Iterable[str]) -> list[str]:
-    """Names of the containers of ``owner`` that no known attempt has, for a sweep.
-
-    Args:
-        client: of the daemon.
-        owner: ``user@host``; containers of others are never named.
-        known_attempts: ids of attempts that are not over.
-    """
-    known = set(known_attempts)
-    with docker_errors("sweep", "this machine", str(client.base_url)):
-        rows = client.containers(all=True, filters={"label": [f"{OWNER_LABEL}={owner}", ATTEMPT_LABEL]})
-    attempts = (row["Labels"][ATTEMPT_LABEL] for row in rows)
-    return sorted(container_name(attempt) for attempt in attempts if attempt not in known)

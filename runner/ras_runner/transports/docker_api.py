@@ -1,12 +1,13 @@
-"""The Docker Engine API: how a daemon is reached, and what its errors mean for the reader."""
+"""The Docker Engine API: a daemon on this machine, and what the errors of a daemon mean for the reader."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
+from ras_runner.errors import OperatorError, RasRunnerError, TransientError, WorkerError
 
 try:
     import docker
@@ -21,48 +22,66 @@ except ModuleNotFoundError as missing:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from docker.api import APIClient
 
-__all__ = ["TIMEOUT", "APIError", "ImageNotFound", "NotFound", "connect", "docker_errors"]
+__all__ = ["TIMEOUT", "APIError", "DockerDaemon", "ImageNotFound", "NotFound", "connect", "docker_errors"]
 
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 #: Seconds after which a daemon that says nothing counts as not answering.
 TIMEOUT = 30
 _FULL = "no space left on device"
 
 
-def connect(docker_host: str, *, timeout: int = TIMEOUT) -> APIClient:
-    """A client of a daemon on this machine, after one call that proves it answers.
+@dataclass(frozen=True, slots=True)
+class DockerDaemon:
+    """A daemon that has answered.
+
+    Attributes:
+        client: of it.
+        host: the machine it runs on, for messages.
+        address: ``unix:///path`` or ``ssh://user@host:port/path``.
+    """
+
+    client: APIClient
+    host: str
+    address: str
+
+    def errors(self, step: str) -> AbstractContextManager[None]:
+        """Turns the SDK's errors into errors for people."""
+        return docker_errors(step, self.host, self.address)
+
+
+def connect(socket: str, *, timeout: int = TIMEOUT) -> DockerDaemon:
+    """A daemon on this machine, after one call that proves it answers.
 
     Args:
-        docker_host: ``unix:///path/of/the.sock``; Docker's usual socket when empty.
+        socket: path of its Unix socket.
         timeout: of every call, seconds.
 
     Raises:
-        InputError: not the address of a local daemon.
-        OperatorError: this user may not use the socket, or the daemon runs without root (not supported).
+        OperatorError: this user may not use the socket, or the daemon maps user ids (not supported).
         WorkerError: the daemon does not answer.
     """
-    address = docker_host or DEFAULT_HOST
-    if not re.fullmatch(r"unix:///[^\0]+", address):
-        raise InputError(
-            f"docker_host {address!r} is not the socket of a Docker daemon on this machine",
-            step="connect to docker",
-            action=f"give unix:///path/of/docker.sock, or leave it out for {DEFAULT_HOST}",
-        )
+    address = f"unix://{socket}"
     with docker_errors("connect to docker", "this machine", address):
         client = docker.APIClient(base_url=address, version="auto", timeout=timeout)
-        options = client.info().get("SecurityOptions") or []
+    return checked(DockerDaemon(client, "this machine", address))
+
+
+def checked(daemon: DockerDaemon) -> DockerDaemon:
+    """The daemon, when containers can work with it. Raises as :func:`connect`."""
+    with daemon.errors("connect to docker"):
+        options = daemon.client.info().get("SecurityOptions") or []
     if any(re.search(r"name=(rootless|userns)", str(option)) for option in options):
         raise OperatorError(
-            f"the Docker daemon at {address} maps user ids (rootless or userns-remap): its containers could not "
-            "write to the worker folder",
+            f"the Docker daemon at {daemon.address} maps user ids (rootless or userns-remap): its containers could "
+            "not write to the worker folder",
             step="connect to docker",
-            host="this machine",
+            host=daemon.host,
             action="give the socket of a daemon without user id mapping as docker_host",
         )
-    return client
+    return daemon
 
 
 @contextlib.contextmanager
@@ -113,7 +132,14 @@ def _refused(step: str, host: str, said: str) -> RasRunnerError:
 
 
 def _unreachable(step: str, host: str, address: str, said: str) -> RasRunnerError:
-    """There was no answer."""
+    """There was no answer. Whether a remote daemon runs was looked at when the way to it was made: see docker_ssh."""
+    if address.startswith("ssh://"):
+        return TransientError(
+            f"the connection to the Docker daemon at {address} was lost: {said}",
+            step=step,
+            host=host,
+            action="it is made again by itself",
+        )
     if "Permission denied" in said or "PermissionError" in said:
         return OperatorError(
             f"this user may not use the Docker daemon at {address}",

@@ -7,16 +7,19 @@ import errno
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ras_runner import oscalls
-from ras_runner.errors import OperatorError, RasRunnerError, TransientError, WorkerError
-from ras_runner.hashing import copy_hashed
-from ras_runner.transports.base import Collected, Place, Probe, Status, Upload, never
+from ras_runner.errors import DiskFullError, RasRunnerError, TransientError, WorkerError
+from ras_runner.hashing import SourceChangedError, copy_hashed, unreadable
+from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
+from ras_runner.transports.store import KEEP_MINUTES, STALE_MINUTES, StoreFile, evicted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,16 +45,22 @@ class LocalTransport:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
-        """The size in bytes of those of ``paths`` that are files."""
-        return {path: Path(path).stat().st_size for path in paths if Path(path).is_file()}
+        """The size in bytes of those of ``paths`` that are files; they count as used now."""
+        return {path: size for path in paths if (size := _used_now(Path(path))) is not None}
 
     def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
         """Write files, each atomically, verified by its digest if it has one."""
+        changed = []
         for file in files:
             if stopped():
                 return
-            with self._step("stage", file.target):
-                self._write(Path(file.target), file.source, file.digest)
+            try:
+                with self._step("stage", file.target), _readable(file.source):
+                    self._write(Path(file.target), file.source, file.digest)
+            except SourceChangedError:
+                changed.append(file.source)
+        if changed:
+            raise SourceChangedError(*changed)
 
     def place(self, places: Sequence[Place]) -> None:
         """Hard links (copies where the file system has none) and private copies."""
@@ -70,6 +79,16 @@ class LocalTransport:
                 raise
             return False
         return True
+
+    def trim(self, limit: int) -> int:
+        """Make room in the store. What is used meanwhile, by this controller or another, stays."""
+        store, now = self.root / "store", time.time()
+        stale = now - 60.0 * STALE_MINUTES
+        freed = sum(_unlinked(path, stale) for path in store.glob("*/*.part"))
+        found = (_store_file(path, store) for path in store.glob("*/*"))
+        for file in evicted([file for file in found if file], limit, now):
+            freed += _unlinked(store / file.name, now - 60.0 * KEEP_MINUTES)
+        return freed
 
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""
@@ -159,8 +178,18 @@ class LocalTransport:
                 action="end them by hand; their workspace is kept",
             )
 
+    def attempts(self) -> list[Found]:
+        """The folders of attempts."""
+        found, folder = [], self.root / "w"
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):  # it has just gone
+                if path.is_dir() and not path.is_symlink():
+                    last = max(p.stat(follow_symlinks=False).st_mtime for p in (path, *path.iterdir()))
+                    found.append(Found(path.name, time.time() - last))
+        return found
+
     def _look(self, probe: Probe) -> Status:
-        alive = self._alive(probe)
+        alive = not probe.files_only and self._alive(probe)
         exit_code = self._exit_code(probe.folder)  # after the look at the process: it writes this as its last act
         if exit_code is not None:
             self._forget(probe.attempt)
@@ -236,12 +265,7 @@ class LocalTransport:
 
     def _explained(self, step: str, path: PurePath, error: OSError) -> RasRunnerError:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
-            return OperatorError(
-                f"the disk of the worker folder {self.root} is full",
-                step=step,
-                host=self.host,
-                action="free space there, or give another worker_folder; then: ras-runner resume",
-            )
+            return DiskFullError(self.root, step=step, host=self.host)
         return WorkerError(
             f"{path}: {error.strerror or error}",
             step=step,
@@ -256,3 +280,49 @@ def _make_durable(path: Path) -> None:
         os.fsync(handle.fileno())
     if not _WINDOWS:  # there the mark would keep the file from being replaced and removed
         path.chmod(0o444)
+
+
+@contextlib.contextmanager
+def _readable(source: Path | bytes) -> Iterator[None]:
+    """What the user's file cannot give is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename != str(source):
+            raise
+        raise unreadable(source, error) from error
+
+
+def _used_now(path: Path) -> int | None:
+    """The size of a file, whose time of access is set to now; its other times are shared with workspaces."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):  # another user's: trim may take it, and then it is sent again
+        os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
+    return status.st_size
+
+
+def _store_file(path: Path, store: Path) -> StoreFile | None:
+    try:
+        status = path.stat()
+    except OSError:  # another controller has taken it
+        return None
+    return StoreFile(
+        path.relative_to(store).as_posix(), status.st_size, max(status.st_atime, status.st_mtime), status.st_nlink
+    )
+
+
+def _unlinked(path: Path, before: float) -> int:
+    """Remove a file that was not used since ``before`` and has no other name; its bytes, 0 if it stays."""
+    try:
+        status = path.stat()
+        if status.st_nlink != 1 or max(status.st_atime, status.st_mtime) >= before:
+            return 0
+        path.unlink()
+    except OSError:  # it has gone, or on Windows somebody reads it
+        return 0
+    return status.st_size

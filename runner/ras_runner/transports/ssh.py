@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
+import threading
 import time
 import uuid
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING, NoReturn
 
-from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError, WorkerError
-from ras_runner.hashing import SourceChangedError, hash_bytes
+from ras_runner.errors import DiskFullError, RasRunnerError, TransientError, WorkerError
+from ras_runner.hashing import SourceChangedError, unreadable
 from ras_runner.retrying import retrying
 from ras_runner.transports import ssh_programs as programs
+from ras_runner.transports import ssh_store as store
 from ras_runner.transports.base import Collected, Place, Upload, never
-from ras_runner.transports.ssh_bundle import Bundle, receive_bundle_program
-from ras_runner.transports.ssh_connection import Connection
-from ras_runner.transports.ssh_files import Incoming, Outgoing
+from ras_runner.transports.ssh_bundle import DAMAGED, NO_LINKS, Bundle, receive_bundle_program
+from ras_runner.transports.ssh_connection import TRANSFERS, Connection
+from ras_runner.transports.ssh_files import SUM_TOOLS, Incoming, Outgoing, SumTool
 from ras_runner.transports.ssh_shell import Done
+from ras_runner.transports.store import evicted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeVar
 
-    from ras_runner.transports.base import Probe, Status
+    from ras_runner.transports.base import Found, Probe, Status
 
     Result = TypeVar("Result")
 
-#: Smaller files go in one call, as a part of the program. Where sh is bash it reads its program byte by byte.
-_SMALL_BYTES = 1 << 17
+#: What is not more goes with the program, through a shell that is open. Where sh is bash it reads it byte by byte.
+_TINY_BYTES = 1 << 17
+#: Files that are not larger go in bundles, and how much goes into one: a cut costs no more than that.
+_SMALL_BYTES, _BUNDLE_BYTES, _BUNDLE_FILES = 4 << 20, 64 << 20, 4000
 #: Compression pays where the network is slower than gzip: beyond the office. Seconds of a round trip.
 _FAR_SECONDS = 0.005
 _TRIES = 3
@@ -54,6 +61,7 @@ class SshTransport:
         self.root: PurePath = root
         #: The claim of an attempt is ours when this is in it.
         self._token = uuid.uuid4().hex
+        self._no_links = False
 
     @property
     def host(self) -> str:
@@ -61,69 +69,130 @@ class SshTransport:
         return self.connection.login.host
 
     def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
-        """The size in bytes of those of ``paths`` that are files, in one call."""
+        """The size in bytes of those of ``paths`` that are files, in one call; they count as used now."""
         made = programs.posix_paths(paths)
-        return programs.read_sizes(self._run(programs.sizes_program(made), "stage").output, made) if made else {}
+
+        def look() -> dict[PurePath, int]:
+            done = self._checked(self.connection.run(store.sizes_program(made), step="stage"), "stage")
+            return self._parsed(lambda: store.read_sizes(done.output, made), "stage")
+
+        return self._again(look) if made else {}
 
     def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
-        """Write files, each atomically; verified at the far end by SHA-256, at this one by the digest if it has one."""
-        for file in files:
-            if stopped():
-                return
-            with _readable(file.source):
-                self._put(file.source, file.target, file.digest)
+        """Write files, each atomically: small ones in bundles, large ones each in a stream that goes on where it was
+        cut; several streams at once. Verified at the far end by a strong sum, at this one by the digest if it has one.
+        """
+        with _readable("a file of the project"):
+            bundles, large = _divided(files)
+        jobs = [functools.partial(self._put_large, file) for file in large]
+        jobs += [functools.partial(self._put_bundle, bundle) for bundle in bundles]
+        failed = threading.Event()
 
-    def _put(self, source: Path | bytes, target: PurePath, digest: str) -> None:
-        temporary = target.with_name(f"{target.name[:200]}.{uuid.uuid4().hex[:8]}.part")
-        if isinstance(source, Path) and source.stat().st_size > _SMALL_BYTES:
-            self._put_large(source, temporary, target, digest)
-            return
-        data = source if isinstance(source, bytes) else source.read_bytes()
-        if digest and hash_bytes(data) != digest:
-            raise _changed(source)
-        program = programs.put_program(data, temporary, target, store=bool(digest))
-        self._again(
-            lambda: self._committed(self._checked(self.connection.run(program, step="stage"), "stage", target), target)
-        )
+        def work(job: Callable[[], list[Path | bytes]]) -> list[Path | bytes]:
+            if failed.is_set() or stopped():
+                return []
+            try:
+                return job()
+            except BaseException:
+                failed.set()
+                raise
 
-    def _put_large(self, source: Path, temporary: PurePath, target: PurePath, digest: str) -> None:
-        """Send, and go on where a lost connection has cut it; then verify and rename."""
-        outgoing = Outgoing(source)
+        if len(jobs) == 1:
+            changed = work(jobs[0])
+        else:
+            with ThreadPoolExecutor(TRANSFERS, thread_name_prefix="put") as pool:
+                changed = [source for found in pool.map(work, jobs) for source in found]
+        if changed:
+            raise SourceChangedError(*changed)
+
+    @functools.cached_property
+    def _tool(self) -> SumTool:
+        """What makes strong sums on the host in the least time."""
+        named = self._run(store.SUM_PROGRAM, "stage").output.decode("ascii", "replace").strip()
+        return SUM_TOOLS.get(named) or SUM_TOOLS["sha256sum"]
+
+    def _put_large(self, file: Upload) -> list[Path | bytes]:
+        """Send, and go on where a lost connection has cut it; then verify and rename. What changed meanwhile."""
+        if isinstance(file.source, bytes):
+            raise TypeError("what comes from memory is small")
+        temporary = self._temporary(file.target)
+        outgoing = Outgoing(file.source, self._tool)
 
         def send() -> bool:
             arrived = self.stored([temporary]).get(temporary, 0) if outgoing.sent else 0
-            outgoing.restart(arrived)
-            self._send(programs.receive_program(temporary, append=arrived > 0), outgoing, target)
-            if digest and outgoing.blake3 != digest:
+            program = _sh(store.receive_program(temporary, append=arrived > 0))
+            self._checked(self.connection.send(program, outgoing.pieces(arrived), step="stage"), "stage", file.target)
+            if file.digest and outgoing.blake3 != file.digest:
                 return False
-            program = programs.commit_program(temporary, target, outgoing.sha256, store=bool(digest))
-            self._committed(self._run(program, "stage", limit=61.0 + outgoing.sent / 20e6), target)
+            commit = store.commit_program(
+                temporary, file.target, outgoing.sum, self._tool.command, store=bool(file.digest)
+            )
+            if self._run(commit, "stage", limit=61.0 + outgoing.sent / 20e6).output.strip() != b"ok":
+                raise self._damaged(file.target)
             return True
 
-        try:
-            if not self._again(send):
-                raise _changed(source)
-        except RasRunnerError:
-            self._forget(temporary)
-            raise
+        with _readable(file.source):
+            try:
+                if self._again(send):
+                    return []
+            except BaseException:
+                self._forget(temporary)
+                raise
+        self._forget(temporary)
+        return [file.source]
 
-    def put_many(self, files: Sequence[Upload]) -> None:
-        """Send many store files in one stream: for those that are too small to be worth a call each.
+    def _put_bundle(self, files: Sequence[Upload]) -> list[Path | bytes]:
+        """Send small files in one stream; what is tiny comes with its program, through a shell that is open already."""
+        bundle = Bundle(files, self.root, self._tool)
+        program = receive_bundle_program(self._spare())
 
-        Raises:
-            SourceChangedError: some no longer have their digest; the others are there.
-        """
-        bundle = Bundle(files)
-        folder = self.root / "store" / f"in.{uuid.uuid4().hex[:8]}.part"
-        program = _sh(receive_bundle_program(folder))
+        def send() -> None:
+            if sum(map(_size, files)) <= _TINY_BYTES:
+                data = b"".join(bundle.pieces())
+                done = self.connection.run(store.carried(data, program), step="stage")
+            else:
+                done = self.connection.send(_sh(program), bundle.pieces(), step="stage")
+            if done.code == DAMAGED:
+                raise self._damaged(files[0].target)
+            self._checked(done, "stage", files[0].target if len(files) == 1 else None)
+
         with _readable("a file of the project"):
-            self._again(lambda: self._checked(self.connection.send(program, bundle.pieces(), step="stage"), "stage"))
-        if bundle.changed:
-            raise _changed(bundle.changed[0])
+            self._again(send)
+        return bundle.changed
+
+    def _temporary(self, target: PurePath) -> PurePath:
+        return target.with_name(f"{target.name[:200]}.{uuid.uuid4().hex[:8]}.part")
+
+    def _spare(self) -> PurePath:
+        """A temporary folder on the host; :meth:`trim` finds it when it is left behind."""
+        return self.root / "store" / f"in.{uuid.uuid4().hex[:8]}.part"
 
     def place(self, places: Sequence[Place]) -> None:
-        """Many links and copies on the host in one call."""
-        self._run(programs.place_program(places), "stage", limit=600.0)
+        """Many links and copies on the host in one call; two where the file system has no hard links."""
+        if not places:
+            return
+        if not self._no_links:
+            program = store.place_program(places, self.root, self._spare())
+            done = self._again(lambda: self.connection.run(program, step="stage", limit=600.0))
+            if done.code != NO_LINKS:
+                self._checked(done, "stage")
+                return
+        self._run(store.place_each_program(places), "stage", limit=600.0)
+        self._no_links = True  # had a file been missing, this would not have been reached
+
+    def trim(self, limit: int) -> int:
+        """Make room in the store, in two calls. What is used meanwhile, by this controller or another, stays."""
+        folder = self.root / "store"
+        answer = self._run(store.list_store_program(folder), "trim the store", limit=600.0).output
+        now, files = self._parsed(lambda: store.read_store(answer), "trim the store")
+        victims = {file.name: file.size for file in evicted(files, limit, now)}
+        if not victims:
+            return 0
+        done = self._run(store.evict_program(folder, list(victims)), "trim the store", limit=600.0)
+        gone = done.output.decode("utf-8", "surrogateescape").splitlines()
+        if not gone and done.errors and "No such file" not in done.errors:
+            raise WorkerError(done.errors.splitlines()[-1], step="trim the store", host=self.host)
+        return sum(victims.get(name, 0) for name in gone)
 
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""
@@ -155,8 +224,8 @@ class SshTransport:
         if not wanted:
             return
         compress = self.connection.round_trip > _FAR_SECONDS
-        program = programs.send_program(folder, [file.name for file in wanted], compress=compress)
-        incoming = Incoming([(scratch / file.name, file.size) for file in wanted])
+        program = programs.send_program(folder, [file.name for file in wanted], self._tool.command, compress=compress)
+        incoming = Incoming([(scratch / file.name, file.size) for file in wanted], self._tool)
         inflate = zlib.decompressobj(wbits=31) if compress else None
         with incoming:
             done = self.connection.receive(
@@ -195,6 +264,11 @@ class SshTransport:
         done = self.connection.run(programs.poll_program(probes, boundary), step="poll", limit=30.0, patience=2.0)
         return self._parsed(lambda: programs.read_poll(done.output, probes, boundary), "poll")
 
+    def attempts(self) -> list[Found]:
+        """The folders of attempts."""
+        answer = self._run(programs.attempts_program(self.root), "sweep").output
+        return self._parsed(lambda: programs.read_attempts(answer), "sweep")
+
     def stop(self, probe: Probe) -> None:
         """End the whole process tree of an attempt."""
         left = self._run(programs.stop_program(probe), "stop").output.split()
@@ -210,9 +284,6 @@ class SshTransport:
         """Run a program that may be run twice."""
         return self._again(lambda: self._checked(self.connection.run(program, step=step, limit=limit), step))
 
-    def _send(self, program: str, data: Outgoing, target: PurePath) -> Done:
-        return self._checked(self.connection.send(_sh(program), data.pieces(), step="stage"), "stage", target)
-
     @staticmethod
     def _again(call: Callable[[], Result]) -> Result:
         return retrying(call, TransientError, attempts=_TRIES, first=0.2, longest=3.0)
@@ -222,12 +293,7 @@ class SshTransport:
             return done
         said = done.errors.splitlines()[-1] if done.errors else f"exit code {done.code}"
         if _FULL.search(done.errors):
-            raise OperatorError(
-                f"the disk of the worker folder {self.root} is full",
-                step=step,
-                host=self.host,
-                action="free space there, or give another worker_folder; then: ras-runner resume",
-            )
+            raise DiskFullError(self.root, step=step, host=self.host)
         raise WorkerError(
             f"{path}: {said}" if path else said,
             step=step,
@@ -235,11 +301,10 @@ class SshTransport:
             action=f"check that {self.root} exists and can be written",
         )
 
-    def _committed(self, done: Done, target: PurePath) -> None:
-        if done.output.strip() != b"ok":
-            raise TransientError(
-                f"{target} did not arrive as it was sent", step="stage", host=self.host, action="tried again"
-            )
+    def _damaged(self, target: PurePath) -> TransientError:
+        return TransientError(
+            f"{target} did not arrive as it was sent", step="stage", host=self.host, action="it is tried again"
+        )
 
     def _forget(self, temporary: PurePath) -> None:
         try:
@@ -262,8 +327,25 @@ def _sh(program: str) -> str:
     return f"exec sh -c {quote(program)}"
 
 
-def _changed(source: Path | bytes) -> SourceChangedError:
-    return SourceChangedError(f"{source!s} changed while it was being staged", step="stage", action="it is tried again")
+def _size(file: Upload) -> int:
+    return len(file.source) if isinstance(file.source, bytes) else file.source.stat().st_size
+
+
+def _divided(files: Sequence[Upload]) -> tuple[list[list[Upload]], list[Upload]]:
+    """Bundles of small files, and the others, the largest first. Raises OSError."""
+    bundles: list[list[Upload]] = []
+    large, room, full = list[tuple[int, Upload]](), 0, 0
+    for file in files:
+        size = _size(file)
+        if isinstance(file.source, Path) and size > _SMALL_BYTES:
+            large.append((size, file))
+            continue
+        if not bundles or room < size or full == _BUNDLE_FILES:
+            bundles.append([])
+            room, full = _BUNDLE_BYTES, 0
+        bundles[-1].append(file)
+        room, full = room - size, full + 1
+    return bundles, [file for _, file in sorted(large, key=lambda pair: -pair[0])]
 
 
 @contextlib.contextmanager
@@ -272,11 +354,7 @@ def _readable(source: Path | bytes | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{error.filename or source!s} cannot be read: {error.strerror or error}",
-            step="stage",
-            action="check the file and its rights",
-        ) from error
+        raise unreadable(source, error) from error
 
 
 def _leave_name(folder: Path, name: str) -> None:

@@ -15,12 +15,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ras_runner.errors import RasRunnerError, TransientError
+from ras_runner.errors import RasRunnerError, TransientError, WorkerError
 from ras_runner.transports.ssh_login import CONNECT_SECONDS, Hop, Login, asyncssh_module
+from ras_runner.transports.ssh_pipe import pump
 from ras_runner.transports.ssh_shell import Done, Shell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 
     import asyncssh
 
@@ -28,7 +29,7 @@ Result = TypeVar("Result")
 
 #: sshd lets 10 sessions onto a connection (MaxSessions): 4 shells stay open, and 4 transfers get one each. Programs
 #: that may take long leave two shells to the others, above all to the looks at running plans.
-_SHELLS, _LONG, _TRANSFERS = 4, 2, 4
+_SHELLS, _LONG, TRANSFERS = 4, 2, 4
 #: A program that is given more time than this may take long, seconds.
 _QUICK_SECONDS = 60.0
 #: After a connection could not be made, calls fail at once for so long.
@@ -38,8 +39,21 @@ STALL_SECONDS = 60.0
 _CHUNK = 1 << 18
 
 
-@functools.cache
+class PipeRefusedError(WorkerError):
+    """The host does not open a socket of its own to us; sshd does not say why."""
+
+
+_one_loop = threading.Lock()
+
+
 def _loop() -> asyncio.AbstractEventLoop:
+    """The one loop of all connections, whichever thread asks first."""
+    with _one_loop:
+        return _running_loop()
+
+
+@functools.cache
+def _running_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="ssh", daemon=True).start()
     return loop
@@ -62,7 +76,9 @@ class Connection:
         self._idle: list[Shell] = []
         self._shells = asyncio.Semaphore(_SHELLS)
         self._long = asyncio.Semaphore(_LONG)
-        self._transfers = asyncio.Semaphore(_TRANSFERS)
+        self._transfers = asyncio.Semaphore(TRANSFERS)
+        #: asyncio forgets tasks that nobody holds.
+        self._pumps: set[asyncio.Task[None]] = set()
 
     def run(
         self, program: str, *, step: str, limit: float = _QUICK_SECONDS, patience: float = 2 * CONNECT_SECONDS
@@ -81,13 +97,29 @@ class Connection:
         """
         return self._call(self._run(program.encode("utf-8", "surrogateescape"), step, limit, patience), step)
 
-    def send(self, command: str, data: AsyncIterable[bytes], *, step: str) -> Done:
-        """Run a command with ``data`` as its stdin; time runs out only when nothing moves. Raises as :meth:`run`."""
+    def send(self, command: str, data: Iterator[bytes], *, step: str) -> Done:
+        """Run a command with ``data`` as its stdin; time runs out only when nothing moves. Raises as :meth:`run`, and
+        what ``data`` raises.
+        """
         return self._call(self._send(command, data, step), step)
 
     def receive(self, command: str, take: Callable[[bytes], None], *, step: str) -> Done:
         """Run a command and hand its output over piece by piece. Raises as :meth:`run`, and what ``take`` raises."""
         return self._call(self._receive(command, take, step), step)
+
+    def pipe(self, path: str, *, step: str, patience: float = 2.0) -> socket.socket:
+        """A socket whose other end is a Unix socket on the host.
+
+        Args:
+            path: of the socket there.
+            step: what it is for, for messages.
+            patience: seconds to wait for a connection that has to be made first.
+
+        Raises:
+            PipeRefusedError: nothing answers there, or the host does not allow it.
+            TransientError, WorkerError, OperatorError: as :meth:`run`.
+        """
+        return self._call(self._pipe(path, step, patience), step)
 
     def close(self) -> None:
         """End the connection; the next call makes a new one."""
@@ -136,17 +168,18 @@ class Connection:
                 return shell
         return await Shell.open(connection)
 
-    async def _send(self, command: str, data: AsyncIterable[bytes], step: str) -> Done:
+    async def _send(self, command: str, data: Iterator[bytes], step: str) -> Done:
         connection = await self._connected(step, 2 * CONNECT_SECONDS)
         process: asyncssh.SSHClientProcess[bytes]
         async with self._transfers, connection.create_process(command, encoding=None) as process:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit code and errors say why
-                async for piece in data:
-                    process.stdin.write(piece)
-                    async with asyncio.timeout(STALL_SECONDS):
-                        await process.stdin.drain()
-                    if process.exit_status is not None:
-                        break
+                async with contextlib.aclosing(_ahead(data)) as pieces:
+                    async for piece in pieces:
+                        process.stdin.write(piece)
+                        async with asyncio.timeout(STALL_SECONDS):
+                            await process.stdin.drain()
+                        if process.exit_status is not None:
+                            break
                 process.stdin.write_eof()
             async with asyncio.timeout(STALL_SECONDS):
                 result = await process.wait(check=False)
@@ -164,12 +197,27 @@ class Connection:
                     piece = await process.stdout.read(_CHUNK)
                 if not piece:
                     break
-                take(piece)
+                await asyncio.get_running_loop().run_in_executor(None, take, piece)
             async with asyncio.timeout(STALL_SECONDS):
                 result = await process.wait(check=False)
         if result.returncode is None:
             raise self._lost(step, "it ended during a transfer")
         return Done(result.returncode, b"", _text(result.stderr))
+
+    async def _pipe(self, path: str, step: str, patience: float) -> socket.socket:
+        connection = await self._connected(step, patience)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await connection.open_unix_connection(path, encoding=None)
+        except asyncssh_module().ChannelOpenError as error:
+            if connection.is_closed():
+                raise
+            raise PipeRefusedError(str(error), step=step, host=self.login.host) from error
+        ours, theirs = socket.socketpair()
+        task = asyncio.create_task(pump(theirs, reader, writer))
+        self._pumps.add(task)
+        task.add_done_callback(self._pumps.discard)
+        return ours
 
     async def _connected(self, step: str, patience: float) -> asyncssh.SSHClientConnection:
         """The connection; made anew, once for all who wait, when it is gone."""
@@ -237,6 +285,18 @@ class Connection:
             connection.abort()
         self._chain.clear()
         self._idle.clear()
+
+
+async def _ahead(data: Iterator[bytes]) -> AsyncGenerator[bytes]:
+    """The pieces, each made in a thread (read, hashed) while the one before it is sent."""
+    loop = asyncio.get_running_loop()
+    coming = loop.run_in_executor(None, next, data, b"")
+    try:
+        while piece := await coming:
+            coming = loop.run_in_executor(None, next, data, b"")
+            yield piece
+    finally:  # a thread that is still at it must not meet the next try
+        await asyncio.wait([coming])
 
 
 def _bytes(output: object) -> bytes:

@@ -5,8 +5,6 @@ Pure functions. All names are quoted; what is printed is framed so that no name 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -14,21 +12,21 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from ras_runner.transports.base import Status
+from ras_runner.transports.base import Found, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePath
 
-    from ras_runner.transports.base import Place, Probe
+    from ras_runner.transports.base import Probe
 
 #: Environment variable that every process of an attempt carries.
 MARK = "RAS_RUNNER_ATTEMPT"
 TAIL_BYTES = 4096
 #: Programs that a host must have, besides those that sh always has.
 TOOLS = (
-    *("base64", "cat", "chmod", "cp", "env", "grep", "gzip", "ln", "mkdir", "mv", "nice", "rm"),
-    *("sed", "setsid", "sha256sum", "sleep", "stat", "tail", "tar", "tr"),
+    *("base64", "cat", "chmod", "cp", "env", "find", "grep", "gzip", "ln", "mkdir", "mv", "nice", "rm"),
+    *("sed", "setsid", "sha256sum", "sleep", "stat", "tail", "tar", "touch", "tr"),
 )
 #: Messages in English, and times as fine as the host's stat has them (busybox: whole seconds).
 _HEAD = """export LC_ALL=C
@@ -124,58 +122,6 @@ def command_program(command: str) -> str:
     return f"command -v {_q(command)} >/dev/null"
 
 
-def sizes_program(paths: Sequence[PurePath]) -> str:
-    """Print index and size of those that are files."""
-    words = " ".join(map(_q, paths))
-    return f'i=0\nfor p in {words}; do [ ! -f "$p" ] || stat -c "$i %s" "$p"; i=$((i+1)); done\n'
-
-
-def read_sizes(output: bytes, paths: Sequence[PurePath]) -> dict[PurePath, int]:
-    """Path -> size in bytes."""
-    return {paths[int(i)]: int(size) for i, size in (line.split() for line in output.decode("ascii").splitlines())}
-
-
-def receive_program(temporary: PurePath, *, append: bool) -> str:
-    """Write stdin to a file."""
-    folder = _q(temporary.parent)
-    return f"export LC_ALL=C; mkdir -p {folder} && cat {'>>' if append else '>'}{_q(temporary)}"
-
-
-def commit_program(temporary: PurePath, target: PurePath, sha256: str, *, store: bool) -> str:
-    """Verify a received file, make it durable and unwritable for the store, and give it its name; else remove it.
-
-    Prints ``ok``, or ``differs``.
-    """
-    keep = f"chmod 0444 {_q(temporary)} && {{ sync -d {_q(temporary)} 2>/dev/null || :; }} && " if store else ""
-    return f"""export LC_ALL=C
-set -- $(sha256sum <{_q(temporary)})
-if [ "$1" != {quote(sha256)} ]; then rm -f {_q(temporary)}; echo differs; exit 0; fi
-{keep}mv -f {_q(temporary)} {_q(target)} && echo ok
-"""
-
-
-def put_program(data: bytes, temporary: PurePath, target: PurePath, *, store: bool) -> str:
-    """Write a small file that comes with the program, then as :func:`commit_program`."""
-    text = base64.encodebytes(data).decode("ascii")
-    commit = commit_program(temporary, target, hashlib.sha256(data).hexdigest(), store=store)
-    return f"""export LC_ALL=C
-mkdir -p {_q(temporary.parent)} && base64 -d >{_q(temporary)} <<'END-OF-FILE' || {{ rm -f {_q(temporary)}; exit 1; }}
-{text}END-OF-FILE
-{commit}"""
-
-
-def place_program(places: Sequence[Place]) -> str:
-    """Hard links and private copies. The old files go first: writing into one could reach the store."""
-    lines = [
-        "export LC_ALL=C",
-        'make() { rm -f "$2" && cp "$1" "$2" && chmod u+rw "$2" || exit 1; }',
-        'join() { ln -f "$1" "$2" 2>/dev/null || { rm -f "$2" && cp "$1" "$2"; } || exit 1; }',
-    ]
-    lines += [f"mkdir -p {_q(folder)} || exit 1" for folder in dict.fromkeys(p.target.parent for p in places)]
-    lines += [f"{'join' if p.link else 'make'} {_q(p.source)} {_q(p.target)}" for p in places]
-    return "\n".join(lines) + "\n"
-
-
 def read_program(path: PurePath, start: int, last: int) -> str:
     """Print ``yes`` and the end of a file; nothing when it does not exist."""
     tail = f"tail -c {last} {_q(path)}" if start <= 0 else f"tail -c +{start + 1} {_q(path)} | tail -c {last}"
@@ -223,23 +169,28 @@ def poll_program(probes: Sequence[Probe], boundary: str) -> str:
 
 def _look(index: int, probe: Probe) -> str:
     """The process before exit.json: the script writes that as its last act."""
-    folder, attempt = _q(probe.folder), quote(probe.attempt)
-    condition = "" if probe.whole_tree else "[ ! -f exit.json ] && "
+    folder = _q(probe.folder)
     tails = "".join(
         f'[ ! -f {_q(path)} ] || {{ say "tail {index}"; tail -c {TAIL_BYTES} {_q(path)}; }}\n'
         for path in probe.progress_files
     )
     return f"""cd {folder} 2>/dev/null && {{
-pid=; read -r pid 2>/dev/null <claim/pid
+{"" if probe.files_only else _look_at_processes(index, probe)}if [ -f exit.json ]; then
+say "exit {index} $(mtime claim) $(mtime exit.json)"; cat exit.json
+fi
+{tails}}}
+"""
+
+
+def _look_at_processes(index: int, probe: Probe) -> str:
+    attempt = quote(probe.attempt)
+    condition = "" if probe.whole_tree else "[ ! -f exit.json ] && "
+    return f"""pid=; read -r pid 2>/dev/null <claim/pid
 alive=0
 if [ -n "$pid" ] && [ -n "$(marked {attempt} "/proc/$pid/environ")" ]; then alive=1
 elif {condition}[ -n "$(marked {attempt} /proc/[0-9]*/environ)" ]; then alive=1
 fi
 say "alive {index} $alive"
-if [ -f exit.json ]; then
-say "exit {index} $(mtime claim) $(mtime exit.json)"; cat exit.json
-fi
-{tails}}}
 """
 
 
@@ -283,6 +234,39 @@ def _seconds(times: Sequence[str]) -> float | None:
     except ValueError:
         return None
     return max(0.0, ended - claimed)
+
+
+def attempts_program(root: PurePath) -> str:
+    """Print the clock, then for each attempt's folder its last change and its name; NUL-terminated."""
+    return f"""export LC_ALL=C
+cd {_q(root)}/w 2>/dev/null || {{ printf 'end\\0'; exit 0; }}
+printf '%s\\0' "$(date +%s)"
+for d in *; do
+  [ -d "$d" ] && [ ! -L "$d" ] || continue
+  last=0
+  for t in $(stat -c %Y "./$d" "./$d"/* 2>/dev/null); do [ "$t" -le "$last" ] || last=$t; done
+  printf '%s %s\\0' "$last" "$d"
+done
+printf 'end\\0'
+"""
+
+
+def read_attempts(output: bytes) -> list[Found]:
+    """What :func:`attempts_program` printed.
+
+    Raises:
+        BadAnswerError: it is cut short.
+    """
+    parts = output.split(b"\0")
+    if parts[-2:] != [b"end", b""]:
+        raise BadAnswerError("the list of attempts is cut short")
+    pairs = [part.split(b" ", 1) for part in parts[1:-2]]
+    return [Found(name.decode("utf-8", "surrogateescape"), float(parts[0]) - float(last)) for last, name in pairs]
+
+
+def give_program(folder: PurePath, user: str) -> str:
+    """Give an attempt's tree to ``uid:gid``; what is linked into the store stays whose it is, readable by all."""
+    return f"find {_q(folder)} \\( -type d -o -type f -links 1 \\) -exec chown -h {quote(user)} {{}} +\n"
 
 
 def stop_program(probe: Probe) -> str:
@@ -343,14 +327,14 @@ def read_listing(output: bytes) -> Listing:
     return Listing(now, claimed, tuple(sorted(files, key=lambda file: file.name)))
 
 
-def send_program(folder: PurePath, names: Sequence[str], *, compress: bool) -> str:
-    """Print the files one after the other, then their SHA-256 sums, a line each."""
+def send_program(folder: PurePath, names: Sequence[str], tool: str, *, compress: bool) -> str:
+    """Print the files one after the other, then their sums by ``tool``, a line each."""
     words = " ".join(quote(f"./{name}") for name in names)
-    body = f'for f in {words}; do cat "$f" || exit 1; done; for f in {words}; do sha256sum <"$f" || exit 1; done'
+    body = f'for f in {words}; do cat "$f" || exit 1; done; for f in {words}; do {tool} <"$f" || exit 1; done'
     return f"export LC_ALL=C\ncd {_q(folder)} || exit 1\n" + (f"{{ {body}; }} | gzip -1\n" if compress else f"{body}\n")
 
 
-_SUM = re.compile(rb"([0-9a-f]{64})\b")
+_SUM = re.compile(rb"([0-9a-f]{64,128})\b")
 
 
 def read_sums(output: bytes, count: int) -> list[str]:

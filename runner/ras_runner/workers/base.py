@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
+
+from ras_runner.engines.base import Stage
 
 if TYPE_CHECKING:
     from ras_runner.engines.base import Engine
@@ -27,6 +29,10 @@ class WorkerSpec(BaseModel):
         max_parallel_plans: upper limit of slots; none when left out.
         queue_priority: 0 to 9; workers with a lower number are filled first.
         process_priority: operating system priority of the engine.
+        preprocess_on_host: it only solves what another worker of the campaign has prepared (``hecras-linux``: Windows
+            with the same release; ``standin``: the stand-in), or what lies prepared in the project folder.
+        store_limit: bytes that the worker's store of inputs may grow to, also as ``50GB`` or ``50GiB``. What was not
+            used for the longest time goes first; what running plans use and what was used in the last hour stays.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +44,8 @@ class WorkerSpec(BaseModel):
     max_parallel_plans: Annotated[int, Field(ge=1)] | None = None
     queue_priority: Annotated[int, Field(ge=0, le=9)] = 0
     process_priority: Literal["low", "below normal", "normal"] = "low"
+    preprocess_on_host: bool = False
+    store_limit: Annotated[ByteSize, Field(ge=0)] = ByteSize(200_000_000_000)
 
     def slots(self, num_cores: int | None = None) -> int:
         """How many plans run at once with ``num_cores`` each: at least one, at most ``max_parallel_plans``."""
@@ -79,6 +87,21 @@ class Worker:
     def queue_priority(self) -> int:
         """0 to 9; lower is filled first."""
         return self.spec.queue_priority
+
+    @property
+    def stage(self) -> Stage:
+        """What it does of a plan when it is not asked to prepare it for another worker."""
+        return Stage.SOLVE if self.spec.preprocess_on_host else Stage.WHOLE
+
+    @property
+    def prepares(self) -> str:
+        """The workers, by their ``needs_prepared``, that it can do the first stage for; empty for none."""
+        return "" if self.spec.preprocess_on_host else self.engine.prepares
+
+    @property
+    def needs_prepared(self) -> str:
+        """What has to have prepared the plans that it solves; empty when it computes whole plans."""
+        return self.engine.solves if self.spec.preprocess_on_host else ""
 
     @property
     def max_parallel_plans(self) -> int:

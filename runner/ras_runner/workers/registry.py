@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import InputError
@@ -11,7 +12,7 @@ from ras_runner.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.base import Worker, WorkerSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +21,20 @@ class WorkerType:
 
     Attributes:
         module, function: ``function(parameters) -> Worker``.
+        spec: the model of its parameters, in the same module.
         extra: the pip extra that brings its libraries; empty when the base install has them.
     """
 
     module: str
     function: str
     extra: str = ""
+    spec: str = field(kw_only=True)
 
 
 WORKER_TYPES: dict[str, WorkerType] = {
-    "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker"),
-    "local": WorkerType("ras_runner.workers.local", "init_local_worker"),
-    "ssh": WorkerType("ras_runner.workers.ssh", "init_ssh_worker", "ssh"),
+    "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker", spec="DockerSpec"),
+    "local": WorkerType("ras_runner.workers.local", "init_local_worker", spec="LocalSpec"),
+    "ssh": WorkerType("ras_runner.workers.ssh", "init_ssh_worker", "ssh", spec="SshSpec"),
 }
 
 
@@ -42,6 +45,35 @@ def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
         InputError: unknown type or parameter; the valid ones are listed.
         OperatorError: its engine is not installed.
     """
+    entry = _entry(worker_type)
+    worker: Worker = getattr(import_module(entry.module), entry.function)(parameters)
+    if worker.spec.preprocess_on_host and not worker.needs_prepared:
+        raise InputError(
+            f"worker {worker.worker_id} cannot have preprocess_on_host: {worker.engine.name} cannot start from "
+            "prepared files there",
+            step="init worker",
+            action="leave it out; it is for Linux workers with the engine hecras-linux (give its version) or standin",
+        )
+    return worker
+
+
+def worker_spec(worker_type: str, parameters: Mapping[str, Any]) -> WorkerSpec:
+    """The parameters of a worker, checked without reaching for it; paths of this machine are made absolute.
+
+    Raises:
+        InputError: unknown type or parameter; the valid ones are listed.
+    """
+    from ras_runner.validation import validated
+
+    entry = _entry(worker_type)
+    spec: WorkerSpec = validated(
+        getattr(import_module(entry.module), entry.spec), parameters, f"worker type {worker_type}"
+    )
+    paths = {name: value.expanduser().absolute() for name, value in spec if isinstance(value, Path)}
+    return spec.model_copy(update=paths)
+
+
+def _entry(worker_type: str) -> WorkerType:
     entry = WORKER_TYPES.get(worker_type)
     if entry is None:
         raise InputError(
@@ -49,5 +81,4 @@ def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
             step="init worker",
             action=f"valid types are {', '.join(sorted(WORKER_TYPES))}",
         )
-    worker: Worker = getattr(import_module(entry.module), entry.function)(parameters)
-    return worker
+    return entry

@@ -105,6 +105,26 @@ def test_several_processes_may_make_the_journal_at_once(tmp_path: Path):
         assert [process.wait() for process in together] == [0] * 5
 
 
+def test_a_journal_of_the_first_version_is_brought_up_to_date_and_read(tmp_path: Path):
+    """Its attempts were all whole ones; its events lack what is newer."""
+    journal = Journal(tmp_path)
+    add_campaign(journal, "c", ["01"])
+    old = {"attempt": "a1", "plan": "01", "number": 1, "worker": "w", "slot": 0, "folder": "/w/a1"}
+    journal.record("c", "attempt-created", **old)
+    before = tables(journal)
+    journal.close()
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute("ALTER TABLE attempts DROP COLUMN stage")
+        db.execute("ALTER TABLE attempts DROP COLUMN prepared_by")
+        db.execute("PRAGMA user_version = 1")
+    journal = Journal(tmp_path)
+    assert tables(journal) == before
+    journal.record("c", "attempt-created", **{**old, "attempt": "a2", "number": 2, "stage": "prepare"})
+    journal.rebuild()
+    assert [row["stage"] for row in journal.rows("SELECT stage FROM attempts ORDER BY id")] == ["whole", "prepare"]
+    journal.close()
+
+
 def test_a_newer_journal_is_refused_and_left_alone(tmp_path: Path):
     Journal(tmp_path).close()
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:

@@ -25,6 +25,7 @@ from ras_runner.campaign.scheduler import (
     WorkerJoined,
     WorkerLeft,
 )
+from ras_runner.engines.base import Stage
 from ras_runner.outcomes import Outcome
 
 LOST = Outcome.INFRASTRUCTURE_LOST
@@ -174,6 +175,160 @@ def test_a_worker_that_leaves_finishes_what_it_has_and_gets_no_more():
     assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 2.0))) == [("3", "b")]
 
 
+def test_a_worker_that_left_joins_again_and_what_ran_on_keeps_its_slot():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 2), WorkerJoined("v", 1, 1), *tasks("1", "2", "3"))
+    scheduler.handle(WorkerLeft("w", "drained"))
+    assert not scheduler.takes_plans("w")
+    scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0), *tasks("4", "5"))
+    decisions = scheduler.handle(WorkerJoined("w", 2))
+    assert [(d.task, d.worker, d.slot) for d in decisions if isinstance(d, Start)] == [("4", "w", 0)]
+    assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 2.0))) == [("5", "w")]
+
+
+def test_a_worker_that_joins_again_with_fewer_slots_is_not_over_used():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 3), WorkerJoined("v", 1, 9), *tasks(*"123456"))
+    scheduler.handle(WorkerLeft("w", "drained"))
+    assert starts(scheduler.handle(WorkerJoined("w", 1))) == []
+    assert starts(scheduler.handle(AttemptEnded("3", Outcome.COMPLETED, 1.0))) == []
+    assert starts(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 2.0))) == [("5", "w")]
+
+
+def test_a_worker_that_is_out_for_good_is_let_back_by_joining_again():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("w", 1), WorkerJoined("v", 1, 1), *tasks("1", "2", "3"))
+    scheduler.handle(AttemptEnded("1", LOST, 0.0, "disk full", Blame.WORKER_FOR_GOOD))
+    assert not scheduler.takes_plans("w")
+    assert starts(scheduler.handle(WorkerJoined("w", 1))) == [("3", "w")]
+
+
+def test_a_worker_that_joins_late_gets_only_what_it_can_run():
+    scheduler = Scheduler()
+    scheduler.handle(WorkerJoined("windows", 1), *tasks("1", "2", "3"))
+    assert starts(scheduler.handle(WorkerJoined("linux", 2, unable=frozenset({"2"})))) == [("3", "linux")]
+    assert scheduler.stranded_without("windows") == ["2"]
+    assert scheduler.stranded_without("linux") == []
+    scheduler.handle(WorkerLeft("linux", "drained"))
+    assert starts(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0))) == [("2", "windows")]
+
+
+def test_a_loss_at_a_worker_that_has_left_does_not_bring_it_back():
+    scheduler = Scheduler(Policy(quarantine=1.0))
+    scheduler.handle(WorkerJoined("w", 1), WorkerJoined("v", 1, 1), *tasks("1", "2"))
+    scheduler.handle(WorkerLeft("w", "drained"))
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "reboot", Blame.WORKER), Tick(100.0))
+    assert decisions == []
+    assert not scheduler.takes_plans("w")
+
+
+def staged(decisions: list) -> list[tuple[str, str, str]]:
+    return [(d.task, d.worker, d.stage.value) for d in decisions if isinstance(d, Start)]
+
+
+def two_stages(solving: int, preparing: int = 1) -> tuple[Scheduler, list[WorkerJoined]]:
+    joined = [WorkerJoined("linux", solving, needs_prepared="6.6"), WorkerJoined("win", preparing, prepares="6.6")]
+    return Scheduler(Policy(quarantine=10.0)), joined
+
+
+def test_a_plan_is_prepared_on_one_worker_and_solved_on_another():
+    scheduler, joined = two_stages(2)
+    assert staged(scheduler.handle(*joined, *tasks("1"))) == [("1", "win", "prepare")]
+    ready = scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0, prepared=True))
+    assert staged(ready) == [("1", "linux", "solve")]
+    assert not scheduler.done
+    assert finishes(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 2.0))) == {"1": Outcome.COMPLETED}
+
+
+def test_a_first_stage_that_computed_the_whole_plan_ends_it():
+    scheduler, joined = two_stages(1)
+    scheduler.handle(*joined, *tasks("1"))
+    assert finishes(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0))) == {"1": Outcome.COMPLETED}
+
+
+def test_a_slot_prepares_until_one_plan_waits_for_each_slot_that_solves_and_then_runs_whole_plans():
+    scheduler, joined = two_stages(1)
+    log = staged(scheduler.handle(*joined, *tasks(*"1234")))
+    for task in "12":
+        log += staged(scheduler.handle(AttemptEnded(task, Outcome.COMPLETED, 1.0, prepared=True)))
+    assert log == [
+        ("1", "win", "prepare"),
+        ("1", "linux", "solve"),
+        ("2", "win", "prepare"),
+        ("3", "win", "whole"),  # 2 waits for linux; win does not take it while others wait
+    ]
+    assert staged(scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 2.0))) == [("2", "linux", "solve")]
+    assert staged(scheduler.handle(AttemptEnded("3", Outcome.COMPLETED, 3.0))) == [("4", "win", "prepare")]
+
+
+def test_a_prepared_plan_is_run_whole_where_nothing_else_waits():
+    scheduler, joined = two_stages(1)
+    scheduler.handle(*joined, TaskAdded("1", prepared=frozenset({"6.6"})), *tasks("2"))
+    decisions = scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 1.0, prepared=True))
+    assert staged(decisions) == [("2", "win", "whole")]
+
+
+def test_what_is_prepared_already_goes_to_the_worker_that_solves():
+    scheduler, joined = two_stages(1)
+    decisions = scheduler.handle(*joined, *tasks("1"), TaskAdded("2", prepared=frozenset({"6.6"})))
+    assert staged(decisions) == [("2", "linux", "solve"), ("1", "win", "prepare")]
+
+
+def test_nobody_prepares_for_a_worker_of_another_release_or_that_cannot_run_the_plan():
+    for joined, unable in (
+        (WorkerJoined("linux", 1, needs_prepared="6.5"), frozenset[str]()),
+        (WorkerJoined("linux", 1, needs_prepared="6.6"), frozenset({"linux"})),
+    ):
+        scheduler = Scheduler()
+        decisions = scheduler.handle(joined, WorkerJoined("win", 1, prepares="6.6"), TaskAdded("1", unable=unable))
+        assert staged(decisions) == [("1", "win", "whole")]
+
+
+def test_a_plan_that_nobody_can_prepare_ends_with_the_reason_and_the_prepared_ones_run():
+    scheduler, joined = two_stages(1)
+    prepared = TaskAdded("2", prepared=frozenset({"6.6"}))
+    decisions = scheduler.handle(joined[0], *tasks("1"), prepared)
+    assert staged(decisions) == [("2", "linux", "solve")]
+    assert finishes(decisions) == {"1": LOST}
+    assert "linux: it only solves what 6.6 has prepared" in next(d.reason for d in decisions if isinstance(d, Finish))
+
+
+def test_losing_the_worker_in_the_first_stage_costs_the_worker():
+    scheduler, joined = two_stages(1)
+    scheduler.handle(*joined, *tasks("1"))
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "reboot", Blame.WORKER))
+    assert [d.worker for d in decisions if isinstance(d, Quarantine)] == ["win"]
+    assert staged(scheduler.handle(Tick(10.0))) == [("1", "win", "prepare")]
+
+
+def test_a_plan_that_fails_to_be_prepared_ends():
+    scheduler, joined = two_stages(1)
+    scheduler.handle(*joined, *tasks("1"))
+    ends = scheduler.handle(AttemptEnded("1", Outcome.ENGINE_ERROR, 1.0, "bad geometry"))
+    assert finishes(ends) == {"1": Outcome.ENGINE_ERROR}
+
+
+def test_a_plan_that_is_no_longer_prepared_is_prepared_again_but_not_for_ever():
+    scheduler, joined = two_stages(1)
+    scheduler.handle(*joined, TaskAdded("1", prepared=frozenset({"6.6"})))
+    prepared = 0
+    while not scheduler.done:
+        again = scheduler.handle(AttemptEnded("1", LOST, 1.0, "changed", prepared=False))
+        if not scheduler.done:
+            assert staged(again) == [("1", "win", "prepare")]
+            scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 2.0, prepared=True))
+            prepared += 1
+    assert prepared == Policy().losses - 1
+
+
+def test_a_plan_that_is_cancelled_while_it_is_prepared_is_cancelled():
+    scheduler, joined = two_stages(1)
+    scheduler.handle(*joined, *tasks("1"))
+    scheduler.handle(CancelRequested())
+    ends = scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 1.0, prepared=True))
+    assert finishes(ends) == {"1": Outcome.CANCELLED}
+
+
 def test_preemption_requeues_at_no_cost():
     scheduler = Scheduler(Policy(losses=1))
     scheduler.handle(WorkerJoined("w", 1), *tasks("1"))
@@ -234,8 +389,14 @@ class Campaign(RuleBasedStateMachine):
         self.policy = Policy(retries=retries, losses=losses, max_concurrent=limit, quarantine=3.0, strikes=3)
         self.scheduler = Scheduler(self.policy)
         self.slots: dict[str, int] = {}
+        #: Workers that left and have not joined again.
+        self.left: set[str] = set()
         self.known: set[str] = set()
         self.held: dict[str, tuple[str, int]] = {}
+        self.stage: dict[str, Stage] = {}
+        self.prepares: dict[str, str] = {}
+        self.needs: dict[str, str] = {}
+        self.prepared: dict[str, set[str]] = {}
         self.unable: dict[str, frozenset[str]] = {}
         self.ended: dict[str, Outcome] = {}
         self.now = 0.0
@@ -243,49 +404,99 @@ class Campaign(RuleBasedStateMachine):
     def feed(self, *events) -> None:
         for decision in self.scheduler.handle(*events):
             match decision:
-                case Start(task, worker, slot):
+                case Start(task, worker, slot, stage):
                     assert task not in self.held, "a task runs twice at once"
                     assert task not in self.ended, "a task runs again after its outcome"
                     assert (worker, slot) not in self.held.values(), "a slot is used twice"
                     assert 0 <= slot < self.slots[worker]
                     assert worker not in self.unable[task], "a task runs where it cannot"
+                    assert worker not in self.left, "a task starts on a worker that has left"
+                    running_there = [s for w, s in self.held.values() if w == worker and s < self.slots[worker]]
+                    assert len(running_there) < self.slots[worker]
+                    self.check_stage(task, worker, stage)
                     self.held[task] = (worker, slot)
+                    self.stage[task] = stage
                 case Finish(task, outcome, _):
                     assert task not in self.held
                     assert task not in self.ended, "a task has two outcomes"
                     self.ended[task] = outcome
                 case Stop(task):
                     assert task in self.held
+                case Quarantine(worker):
+                    assert worker not in self.left
 
-    @rule(slots=st.integers(1, 3), priority=st.integers(0, 2))
-    def join(self, slots: int, priority: int) -> None:
+    def check_stage(self, task: str, worker: str, stage: Stage) -> None:
+        needs, prepares = self.needs.get(worker, ""), self.prepares.get(worker, "")
+        if needs:
+            assert stage is Stage.SOLVE, "a worker that only solves does something else"
+            assert needs in self.prepared[task], "a plan is solved that is not prepared"
+        if stage is Stage.PREPARE:
+            assert prepares, "a worker prepares that cannot"
+            assert prepares not in self.prepared[task], "a plan is prepared twice"
+            assert any(self.needs.get(w) == prepares and w not in self.unable[task] for w in self.slots), "for nobody"
+
+    @rule(
+        slots=st.integers(1, 3),
+        priority=st.integers(0, 2),
+        does=st.sampled_from([("", ""), ("", ""), ("x", ""), ("", "x"), ("", "y")]),
+    )
+    def join(self, slots: int, priority: int, does: tuple[str, str]) -> None:
         name = f"w{len(self.slots)}"
         self.slots[name] = slots
-        self.feed(WorkerJoined(name, slots, priority))
+        self.prepares[name], self.needs[name] = does
+        self.feed(WorkerJoined(name, slots, priority, *does))
+
+    @precondition(lambda self: any(not self.scheduler.takes_plans(name) for name in self.slots))
+    @rule(data=st.data(), slots=st.integers(1, 3), priority=st.integers(0, 2))
+    def join_again(self, data, slots: int, priority: int) -> None:
+        """Those that left, and those that are out for good."""
+        name = data.draw(st.sampled_from(sorted(n for n in self.slots if not self.scheduler.takes_plans(n))))
+        unable = data.draw(st.frozensets(st.sampled_from(sorted(self.known)))) if self.known else frozenset()
+        for task in unable:
+            self.unable[task] |= {name}
+        self.slots[name] = slots
+        self.left.discard(name)
+        self.feed(WorkerJoined(name, slots, priority, self.prepares[name], self.needs[name], unable))
+        assert self.scheduler.takes_plans(name)
 
     @rule(
         expected=st.none() | st.floats(0.1, 100.0),
         affinity=st.sampled_from(["", "g01", "g02"]),
         unable=st.frozensets(st.sampled_from(["w0", "w1", "w2"])),
+        prepared=st.sampled_from([frozenset[str](), frozenset("x"), frozenset("y")]),
     )
-    def add(self, expected: float | None, affinity: str, unable: frozenset[str]) -> None:
+    def add(self, expected: float | None, affinity: str, unable: frozenset[str], prepared: frozenset[str]) -> None:
         name = f"p{len(self.known)}"
         self.known.add(name)
         self.unable[name] = unable
-        self.feed(TaskAdded(name, expected, affinity, unable=unable))
+        self.prepared[name] = set(prepared)
+        self.feed(TaskAdded(name, expected, affinity, unable=unable, prepared=prepared))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), outcome=st.sampled_from(Outcome), blame=st.sampled_from(Blame))
     def end(self, data, outcome: Outcome, blame: Blame) -> None:
         task = data.draw(st.sampled_from(sorted(self.held)))
-        del self.held[task]
+        worker, _ = self.held.pop(task)
         self.now += 0.5
-        self.feed(AttemptEnded(task, outcome, self.now, "because", blame if outcome is LOST else Blame.NOBODY))
+        prepared = None
+        if self.stage[task] is Stage.PREPARE and outcome is Outcome.COMPLETED and data.draw(st.booleans()):
+            prepared = True
+            self.prepared[task].add(self.prepares[worker])
+        if self.stage[task] is Stage.SOLVE and outcome is LOST and data.draw(st.booleans()):
+            prepared, blame = False, Blame.NOBODY
+            self.prepared[task].discard(self.needs[worker])
+        blame = blame if outcome is LOST else Blame.NOBODY
+        self.feed(AttemptEnded(task, outcome, self.now, "because", blame, prepared))
 
     @precondition(lambda self: self.slots)
     @rule(data=st.data())
     def leave(self, data) -> None:
-        self.feed(WorkerLeft(data.draw(st.sampled_from(sorted(self.slots))), "drained"))
+        name = data.draw(st.sampled_from(sorted(self.slots)))
+        self.left.add(name)
+        stranded = set(self.scheduler.stranded_without(name))
+        before = self.ended.keys() | self.held.keys()
+        self.feed(WorkerLeft(name, "drained"))
+        assert self.ended.keys() - before == stranded, "it was not told what would be left without a worker"
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())

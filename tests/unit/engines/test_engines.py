@@ -14,7 +14,7 @@ import psutil
 import pytest
 from tests.commands import wait_until
 
-from ras_runner.engines.base import Commands, EngineRun, RunSettings, System
+from ras_runner.engines.base import Commands, EngineRun, RunSettings, Stage, System
 from ras_runner.engines.common import exit_code_text, staged_name, staged_place, telling_line
 from ras_runner.engines.hecras_linux import HecRasLinuxEngine
 from ras_runner.engines.hecras_windows import HecRasWindowsEngine, find_ras_exe
@@ -77,6 +77,50 @@ def test_the_staged_plan_gets_cores_and_detail_and_the_users_stays(project: Proj
     assert "UNET D1 Cores= 3" in text.replace("=3", "= 3")
     assert "Write Detailed= 1" in text.replace("=1", "= 1")
     assert project.plan("1").path.read_bytes() == before
+
+
+BCO = """ HEC-RAS  6.6 - Unsteady Flow
+Reading Data...
+{}
+ 01JAN2025 00:00:00   iteration  1
+"""
+
+
+def test_windows_hecras_is_prepared_when_its_solver_starts():
+    engine = HecRasWindowsEngine(EXE)
+    assert not engine.solver_started([])
+    assert not engine.solver_started(["Message  | Writing Geometry", BCO.format("")])
+    assert engine.solver_started(["Progress | 0.01", BCO.format(" Starting Unsteady Flow Computations")])
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [("6.6", "HEC-RAS 6.6"), ("660", "HEC-RAS 6.6"), ("6.4.1", "HEC-RAS 6.4.1"), ("6.10", "HEC-RAS 6.10"), ("bin", "")],
+)
+def test_which_releases_prepare_for_each_other(version: str, kind: str):
+    assert HecRasWindowsEngine(EXE, version).prepares == kind
+    assert HecRasLinuxEngine(PurePosixPath("/opt/hecras") / version, version).solves == kind
+
+
+def test_linux_hecras_starts_only_from_files_of_its_own_release():
+    engine = HecRasLinuxEngine(PurePosixPath("/opt/hecras/6.1"))
+    assert engine.accepts("HEC-RAS 6.1.0 September 2021")
+    for other in (
+        "HEC-RAS 6.10 June 2030",
+        "HEC-RAS 6.5 February 2024",
+        "RAS stand-in engine 6.1",
+        "an unknown program",
+    ):
+        assert not engine.accepts(other)
+
+
+def test_the_standin_in_two_stages(project: Project):
+    engine = StandinEngine(System.POSIX, ("ras-standin",))
+    first = engine.commands(project.plan("1"), RunSettings(stage=Stage.PREPARE), "X")
+    assert first.steps == (("ras-standin", "prepare", "X.prj", "X.p01"),)
+    second = engine.commands(project.plan("7"), RunSettings(stage=Stage.SOLVE), "X")
+    assert second.steps == (("ras-standin", "RasSteady", "X.r07"), ("mv", "X.p07.tmp.hdf", "X.p07.hdf"))
+    assert StandinEngine(System.WINDOWS).solves == ""
 
 
 def test_installed_versions_are_found_newest_first(tmp_path: Path):

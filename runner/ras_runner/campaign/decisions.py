@@ -1,0 +1,175 @@
+"""What the scheduler is told (events) and what it decides, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ras_runner.engines.base import Stage
+from ras_runner.outcomes import Outcome
+
+
+class Blame(StrEnum):
+    """Whose fault the end of an attempt was."""
+
+    NOBODY = "nobody"
+    WORKER = "worker"
+    #: A person must act before this worker can be used again.
+    WORKER_FOR_GOOD = "worker-for-good"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When work is repeated and workers are left alone.
+
+    Attributes:
+        retries: how often a plan is repeated after a failure of the model itself.
+        losses: how often a plan may lose its worker before it is given up.
+        quarantine: seconds that a worker rests after its first loss; doubled with each further one.
+        quarantine_limit: longest rest, seconds.
+        strikes: losses in a row after which a worker is out for good.
+        max_concurrent: limit of plans running at once over all workers; None for no limit.
+    """
+
+    retries: int = 0
+    losses: int = 5
+    quarantine: float = 5.0
+    quarantine_limit: float = 900.0
+    strikes: int = 4
+    max_concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    """A worker can take plans: ``slots`` at once, lower ``queue_priority`` first; again, when it had left or was out.
+
+    Attributes:
+        worker: its name.
+        slots: how many plans it runs at once.
+        queue_priority: lower is filled first.
+        prepares: the workers, by their ``needs_prepared``, that it can do the first stage for; empty for none.
+        needs_prepared: it runs only plans that are prepared for this; empty when it runs whole plans.
+        unable: those of the tasks that are there already which its engine cannot run.
+    """
+
+    worker: str
+    slots: int
+    queue_priority: int = 0
+    prepares: str = ""
+    needs_prepared: str = ""
+    unable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLeft:
+    """A worker takes no further plans; what runs there goes on."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAdded:
+    """A plan is to be run.
+
+    Attributes:
+        task: its name.
+        expected: expected run time in seconds; None when unknown (treated as long).
+        affinity: key of its large inputs; workers that have run the same key before are preferred.
+        losses, failures: what it has behind it (a resumed campaign).
+        unable: workers whose engine cannot run it.
+        prepared: what it is prepared for, as workers' ``needs_prepared``.
+    """
+
+    task: str
+    expected: float | None = None
+    affinity: str = ""
+    losses: int = 0
+    failures: int = 0
+    unable: frozenset[str] = frozenset()
+    prepared: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An attempt that was started earlier: it holds its slot, or none (-1) when only its result is left to publish."""
+
+    task: str
+    worker: str
+    slot: int
+    stage: Stage = Stage.WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """An attempt is over and its slot is free.
+
+    Attributes:
+        task: the plan it tried.
+        outcome, at, reason, blame: how it ended, when, why, and whose fault it was.
+        prepared: True when it has prepared the plan (and only that); False when the plan turned out not to be
+            prepared any more.
+    """
+
+    task: str
+    outcome: Outcome
+    at: float
+    reason: str = ""
+    blame: Blame = Blame.NOBODY
+    prepared: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Stop one task, or all when ``task`` is None."""
+
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: quarantines may be over. ``at`` is in seconds on the caller's clock."""
+
+    at: float
+
+
+Event = WorkerJoined | WorkerLeft | TaskAdded | Attached | AttemptEnded | CancelRequested | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin an attempt of a task in a slot of a worker."""
+
+    task: str
+    worker: str
+    slot: int
+    stage: Stage = Stage.WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the running attempt of a task; its end is to be reported."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The task has its outcome."""
+
+    task: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A worker rests for ``seconds``; with ``for_good`` it is out."""
+
+    worker: str
+    seconds: float
+    for_good: bool
+    reason: str
+
+
+Decision = Start | Stop | Finish | Quarantine
