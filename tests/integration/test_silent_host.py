@@ -83,7 +83,7 @@ def test_plans_of_a_host_that_stays_silent_are_computed_elsewhere(silent: Silent
     said: list[str] = []
     results = compute(silent, project, tmp_path, lost_after=0.5, say=said.append)
     assert all(r.success and r.worker_id == "here" for r in results.values())
-    assert results["01"].attempts == 2
+    assert results["01"].attempts >= 2
     assert any("not to be reached for 0.5 s: it does not answer" in line for line in said)
 
 
