@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ras_runner.campaign.decisions import WorkerJoined
 from ras_runner.campaign.events import task_ended
-from ras_runner.campaign.prepared import Readiness, engine_labels, own_files, readiness
+from ras_runner.campaign.prepared import Readiness, may_have_made, own_files, readiness
 from ras_runner.campaign.publish import check_writable
 from ras_runner.campaign.receipts import Receipt, find_receipt, inputs_digest, is_current
 from ras_runner.engines.base import RunSettings, Stage
@@ -120,13 +120,8 @@ def prepare_plans(
             inputs = worker.engine.inputs(plan, worker.stage)
             check_inputs(inputs)
             digest = inputs_digest(inputs, hasher)
-            current = current or (
-                receipt is not None
-                and any(
-                    is_current(receipt, project, label, digest, hasher)
-                    for label in engine_labels(worker, workers, inputs)
-                )
-            )
+            if receipt is not None and may_have_made(worker, receipt.engine):
+                current = current or is_current(receipt, project, digest, hasher)
         expected = None if receipt is None else receipt.seconds
         prepared[number] = PreparedPlan(
             inputs,

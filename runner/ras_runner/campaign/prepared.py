@@ -32,7 +32,7 @@ from ras_runner.hecras.prepared import (
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ras_runner.campaign.attempt import Attempt
     from ras_runner.hashing import FileHasher
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 #: Why a first stage is stopped that does not end by itself.
 PREPARED = "prepared"
+_PREPARED_BY = ", prepared by "
 #: Outcomes of plans that ``resume`` runs again without preparing them again.
 RESUMED_AS_PREPARED = (Outcome.INFRASTRUCTURE_LOST, Outcome.PREEMPTED)
 #: The end of a progress file in which the start of the solver is looked for, bytes.
@@ -56,7 +57,13 @@ class NotPreparedError(RasRunnerError):
 
 def engine_label(engine: str, prepared_by: str) -> str:
     """What made a result: the engine and, where another program has done the first stage, that."""
-    return f"{engine}, prepared by {prepared_by}" if prepared_by else engine
+    return f"{engine}{_PREPARED_BY}{prepared_by}" if prepared_by else engine
+
+
+def may_have_made(worker: Worker, label: str) -> bool:
+    """Whether a worker makes results with this :func:`engine_label`; what has prepared them is of its own release."""
+    name = worker.engine.name
+    return label.startswith(f"{name}{_PREPARED_BY}") if worker.needs_prepared else label == name
 
 
 @dataclass(frozen=True)
@@ -194,20 +201,10 @@ def readiness(
         + "; ".join(dict.fromkeys(map(str, found.values()))),
         step="check plan",
         action=f"add a worker of {needs} without preprocess_on_host; or prepare the plan on Windows (start it in "
-        "HEC-RAS until the solver runs) and leave the files in the project folder",
+        "HEC-RAS until the solver runs) and leave the files in the project folder; or leave preprocess_on_host out, to "
+        "use the files of the project folder as they are",
     )
     return Readiness(problem=str(error))
-
-
-def engine_labels(worker: Worker, workers: Iterable[Worker], inputs: PlanInputs) -> set[str]:
-    """What a result can be made by, when this worker is the last to work on it."""
-    if not worker.needs_prepared:
-        return {worker.engine.name}
-    makers = {other.engine.name for other in workers if other.prepares == worker.needs_prepared}
-    own = own_files(worker, inputs)
-    if isinstance(own, PreparedFiles):
-        makers.add(own.maker)
-    return {engine_label(worker.engine.name, maker) for maker in makers}
 
 
 def with_prepared(inputs: PlanInputs, prepared: PreparedFiles, scratch: Path) -> PlanInputs:

@@ -69,12 +69,7 @@ def find_receipt(journal: Journal, project: Project, plan: str) -> Receipt | Non
     return None if row is None else Receipt(*row)
 
 
-def is_current(receipt: Receipt, project: Project, engine: str, inputs: str, hasher: FileHasher) -> bool:
-    """True when the published result is there, unchanged, and was made by this engine from these inputs."""
+def is_current(receipt: Receipt, project: Project, inputs: str, hasher: FileHasher) -> bool:
+    """True when the published result is there, unchanged, and was made from these inputs."""
     result = project.folder / receipt.result
-    return (
-        receipt.engine == engine
-        and receipt.inputs == inputs
-        and result.is_file()
-        and hasher.digest(result) == receipt.digest
-    )
+    return receipt.inputs == inputs and result.is_file() and hasher.digest(result) == receipt.digest

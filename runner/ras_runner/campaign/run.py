@@ -264,7 +264,7 @@ class _Run:
                 self._discard(row, worker)
         for row in self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state = 'ended' AND cleaned = 0 "
-            "AND outcome IN ('completed', 'completed-with-warnings', 'cancelled')",
+            "AND (outcome IN ('completed', 'completed-with-warnings', 'cancelled') OR launched IS NULL)",
             self.campaign,
         ):
             if not self.settings.keep_workspaces:
