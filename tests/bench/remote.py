@@ -139,6 +139,7 @@ def no_op_image(daemon: Daemon, results: Path) -> None:
 
 def on_docker(folder: Path) -> Iterator[dict[str, Any]]:
     """The cases of docker workers."""
+    (folder / "dockerd").mkdir()
     with running_daemon(folder / "dockerd") as daemon:
         results = folder / "results.hdf"
 
@@ -213,24 +214,25 @@ def timed(work: Callable[[], None], sshd: Sshd) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure what can be measured here; the rest is named in ``missing`` with the reason."""
+    """Measure the parts that the arguments name, or all; what cannot be had here is named with the reason."""
+    parts = sys.argv[1:] or ["transfers", "ssh", "docker"]
     rows: list[dict[str, Any]] = []
     sent: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
+    if "transfers" in parts and shutil.which("rsync") is None:
+        missing["files over SSH"] = "rsync is not installed"
+        parts.remove("transfers")
     (ROOT / ".bench").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="remote-", dir=ROOT / ".bench"))
     try:
         try:
             with running_sshd(folder / "sshd") as sshd:
-                if shutil.which("rsync"):
-                    sent += transfers(sshd, folder)
-                else:
-                    missing["rsync"] = "it is not installed"
-                rows += on_ssh(sshd, folder)
+                sent += transfers(sshd, folder) if "transfers" in parts else []
+                rows += on_ssh(sshd, folder) if "ssh" in parts else []
         except SshdUnavailable as reason:
             missing["ssh"] = str(reason)
         try:
-            rows += on_docker(folder)
+            rows += on_docker(folder) if "docker" in parts else []
         except DockerUnavailable as reason:
             missing["docker"] = str(reason)
     finally:
