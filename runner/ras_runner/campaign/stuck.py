@@ -50,8 +50,9 @@ def watch(before: Activity | None, now: float, cpu_seconds: float, tails: tuple[
 def stuck_reason(host: str, minutes: float) -> str:
     """What the user is told of an attempt that was stopped because it did nothing for so many minutes."""
     return (
-        f"{host}: run: no CPU time and no progress for {minutes:g} min: HEC-RAS most likely waits in a window, for its "
-        "Terms and Conditions for Use to be accepted (once for each version and Windows user) or with a run-time error\n"
+        f"{host}: run: no CPU time and no progress for {minutes:g} min: HEC-RAS most likely waits in a window, for "
+        "its Terms and Conditions for Use to be accepted (once for each version and Windows user) or with a run-time "
+        "error\n"
         "  next: log on there as the user that runs plans, open HEC-RAS once and accept its terms, "
         "then open this plan and compute it to see the message"
     )

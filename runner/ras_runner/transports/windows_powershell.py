@@ -1,7 +1,7 @@
 """Fixed PowerShell programs on a Windows host. What they are told travels as JSON through stdin, never in a command.
 
-The programs are the files of ``windows_scripts``, written for Windows PowerShell 5.1, which every Windows has. Each call
-is one short powershell.exe: nothing is held open there between two calls.
+The programs are the files of ``windows_scripts``, written for Windows PowerShell 5.1, which every Windows has. Each
+call is one short powershell.exe: nothing is held open there between two calls.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Shell(Protocol):
 @cache
 def script_text(name: str) -> str:
     """One of our programs."""
-    return files("ras_runner.transports").joinpath("windows_scripts", f"{name}.ps1").read_text(encoding="ascii")
+    folder = files("ras_runner.transports") / "windows_scripts"
+    return (folder / f"{name}.ps1").read_text(encoding="ascii")
 
 
 @cache
@@ -124,8 +125,8 @@ class PowerShell:
                 f"PowerShell gave no answer (exit code {ran.code}): {said or 'it said nothing'}",
                 step=step,
                 host=self.host,
-                action="the host must be Windows with Windows PowerShell 5.1, which no policy keeps from running scripts "
-                "in full language mode; try there: powershell -Command $PSVersionTable",
+                action="the host must be Windows with Windows PowerShell 5.1, which no policy keeps from running "
+                "scripts in full language mode; try there: powershell -Command $PSVersionTable",
             ) from None
         return answer if isinstance(answer, dict) else {}
 

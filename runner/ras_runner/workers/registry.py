@@ -32,6 +32,7 @@ WORKER_TYPES: dict[str, WorkerType] = {
     "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker"),
     "local": WorkerType("ras_runner.workers.local", "init_local_worker"),
     "ssh": WorkerType("ras_runner.workers.ssh", "init_ssh_worker", "ssh"),
+    "winrm": WorkerType("ras_runner.workers.winrm", "init_winrm_worker", "winrm"),
 }
 
 

@@ -1,6 +1,7 @@
-# Files of an archive that has arrived, each verified before it gets its name.
+# Files of an archive that has arrived, or comes along, each verified before it gets its name.
 param($p)
 Add-Type -AssemblyName 'System.IO.Compression', 'System.IO.Compression.FileSystem'
+if ($p.data) { [IO.File]::WriteAllBytes($p.archive, [Convert]::FromBase64String($p.data)) }
 $archive = [IO.Compression.ZipFile]::OpenRead($p.archive)
 try {
     $bad = @(foreach ($file in $p.files) {
