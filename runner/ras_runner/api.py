@@ -157,6 +157,7 @@ def compute_parallel_remote(
     autoclean: bool = True,
     *,
     timeout: float | None = None,
+    stuck_after: float = 10.0,
     retries: int = 0,
     state_dir: str | Path | None = None,
     say: Callable[[str], None] | None = None,
@@ -174,6 +175,8 @@ def compute_parallel_remote(
         max_concurrent: limit of plans running at once over all workers.
         autoclean: remove the workspaces of plans that completed; those of failed plans are kept.
         timeout: minutes after which a plan is stopped.
+        stuck_after: minutes without CPU time and progress after which Windows HEC-RAS is stopped, as it must be waiting
+            in a window for a person.
         retries: how often a plan is repeated after a failure of the model itself.
         state_dir: where the journal is kept; the user's state folder when left out.
         say: takes a line of text when something happens.
@@ -207,6 +210,7 @@ def compute_parallel_remote(
             "max_concurrent": max_concurrent,
             "keep_workspaces": not autoclean,
             "timeout": timeout,
+            "stuck_after": stuck_after,
             "retries": retries,
         },
         "compute_parallel_remote",

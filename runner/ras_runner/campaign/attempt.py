@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.staging import Stager
+    from ras_runner.campaign.stuck import Activity
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
     from ras_runner.hecras.results import ResultSummary
@@ -59,8 +60,10 @@ class Attempt:
         staged: bytes that travelled to the worker for it.
         seconds: how long it ran, by the worker's clock; None until it has ended.
         stopping: why it is being stopped; empty while it is not.
+        stop_outcome: what it ends as then, when it has no result.
         progress: fraction of the simulated time that is done; None while unknown.
         note: how it ended, where its files cannot tell.
+        activity: when it was last seen to compute; None while that is not watched.
     """
 
     id: str
@@ -76,8 +79,10 @@ class Attempt:
     staged: int = 0
     seconds: float | None = None
     stopping: str = ""
+    stop_outcome: Outcome = Outcome.CANCELLED
     progress: float | None = None
     note: str = ""
+    activity: Activity | None = None
 
     @property
     def plan_number(self) -> str:
@@ -97,9 +102,9 @@ class Attempt:
     def probe(self) -> Probe:
         """What the transport needs to look at it."""
         names = progress_files(self.plan, self.staged_name)
-        whole_tree = self.worker.engine.commands(self.plan, self.settings, self.staged_name).whole_tree
+        commands = self.worker.engine.commands(self.plan, self.settings, self.staged_name)
         files = (*(self.staged_folder / name for name in names), self.folder / "stdout.log")
-        return Probe(self.id, self.folder, self.native_id, files, whole_tree)
+        return Probe(self.id, self.folder, self.native_id, files, commands.whole_tree, commands.shows_windows)
 
 
 def new_attempt(attempt_id: str, plan: Plan, worker: Worker, slot: int, settings: RunSettings) -> Attempt:

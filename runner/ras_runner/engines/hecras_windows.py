@@ -93,7 +93,7 @@ class HecRasWindowsEngine:
         del settings  # cores are in the staged plan file
         prj, exe = f"{staged_name}.prj", str(self.ras_exe)
         step = (exe, prj, "-c") if self._old_command_line else (exe, "-c", prj, f"{staged_name}.p{plan.number}")
-        return Commands((step,), whole_tree=True)
+        return Commands((step,), whole_tree=True, shows_windows=True)
 
     def progress(self, tails: Sequence[str], plan: Plan) -> float | None:
         """Fraction of the simulated time that is done."""
