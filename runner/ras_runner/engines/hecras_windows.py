@@ -16,7 +16,7 @@ from ras_runner.hecras.plan import set_current_plan
 from ras_runner.hecras.text import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ras_runner.engines.base import EngineRun, RunSettings
     from ras_runner.hecras.inputs import PlanInputs
@@ -128,7 +128,7 @@ def find_ras_exe(version: str = "", folders: Sequence[PurePath] = INSTALL_FOLDER
         if version in found:
             return found[version]
     elif found:
-        return found[max(found, key=_version_key)]
+        return found[newest_version(found)]
     looked = ", ".join(str(folder / (version or "<version>") / "Ras.exe") for folder in folders)
     raise OperatorError(
         f"HEC-RAS {version}".rstrip()
@@ -138,6 +138,11 @@ def find_ras_exe(version: str = "", folders: Sequence[PurePath] = INSTALL_FOLDER
         action="install HEC-RAS, or give the path of Ras.exe, or ask for the stand-in engine by name "
         "(--engine standin: not for engineering use)",
     )
+
+
+def newest_version(versions: Iterable[str]) -> str:
+    """The newest of some versions; empty when there is none."""
+    return max(versions, key=_version_key, default="")
 
 
 def _version_key(version: str) -> tuple[int, ...]:
