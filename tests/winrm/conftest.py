@@ -47,7 +47,7 @@ class WinRmHost:
             "hostname": "localhost",
             "port": self.server.port,
             "username": "modeller",
-            "credentials": f"env:{PASSWORD_VARIABLE}",
+            "password": f"env:{PASSWORD_VARIABLE}",
             "ca_path": str(self.issuer.path),
             "worker_folder": self.windows.path(folder),
             "engine": "standin",

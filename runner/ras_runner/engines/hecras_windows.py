@@ -145,7 +145,7 @@ def choose_ras_exe(installed: Iterable[Exe], version: str, folders: Sequence[Pur
         if version in found:
             return found[version]
     elif found:
-        return found[max(found, key=_version_key)]
+        return found[newest_version(found)]
     looked = ", ".join(str(folder / (version or "<version>") / "Ras.exe") for folder in folders)
     raise OperatorError(
         f"HEC-RAS {version}".rstrip()
@@ -156,6 +156,11 @@ def choose_ras_exe(installed: Iterable[Exe], version: str, folders: Sequence[Pur
         action="install HEC-RAS, or give the path of Ras.exe, or ask for the stand-in engine by name "
         "(--engine standin: not for engineering use)",
     )
+
+
+def newest_version(versions: Iterable[str]) -> str:
+    """The newest of some versions; empty when there is none."""
+    return max(versions, key=_version_key, default="")
 
 
 def _version_key(version: str) -> tuple[int, ...]:

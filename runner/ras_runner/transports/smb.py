@@ -48,26 +48,21 @@ _USED_SECONDS, _LEFTOVER_SECONDS = 3600.0, 86400.0
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """What the files of an attempt tell.
+    """What an attempt has written at its end.
 
     Attributes:
-        claimed: when it claimed its workspace, by the host's clock; None before.
         exit_code: from exit.json; None while there is none.
-        seconds: from the claim to exit.json.
-        beat: seconds since its run script last touched ``heartbeat``; None when it never has.
+        seconds: from the claim to exit.json, by the host's clock.
     """
 
-    claimed: float | None
     exit_code: int | None
-    seconds: float | None
-    beat: float | None
+    seconds: float | None = None
 
 
 class SmbFiles:
     """The file half of a transport: ``stored``, ``put``, ``place``, ``trim``, ``read``, ``collect``, ``remove`` and
     ``claim`` of :class:`~ras_runner.transports.base.Transport`, on a share of a Windows host. Programs are started by
-    others; :meth:`look` reads what an attempt has left of exit.json and heartbeat, :meth:`tails` the ends of its
-    progress files.
+    others; :meth:`look` reads exit.json, :meth:`tails` the ends of progress files.
 
     Args:
         share: ``\\\\host\\share``, or a folder in one.
@@ -326,18 +321,23 @@ class SmbFiles:
         return self._do("claim", work)
 
     def look(self, folder: PurePath) -> RunFiles:
-        """What an attempt's files tell, in a few short calls."""
+        """Whether an attempt has ended, and how: one request while it has not."""
+        ended, claim = self._path(folder / "exit.json"), self._path(folder / "claim")
 
-        def work(share: Share) -> tuple[Entry | None, Entry | None, Entry | None, bytes | None]:
-            paths = [self._path(folder / name) for name in ("exit.json", "claim", "heartbeat")]
-            ended, claim, beat = (_or_none(share.info, path) for path in paths)
-            return ended, claim, beat, _or_none(share.read, paths[0], 0, 4096) if ended else None
+        def work(share: Share) -> RunFiles:
+            content = _or_none(share.read, ended, 0, 4096)
+            code = None if content is None else exit_code(content)
+            if code is None:
+                return RunFiles(None)
+            times = [entry.mtime for path in (claim, ended) if (entry := _or_none(share.info, path))]
+            return RunFiles(code, max(0.0, times[1] - times[0]) if len(times) == 2 else None)
 
-        ended, claim, beat, content = self._do("poll", work, limit=30.0)
-        code = None if content is None else exit_code(content)
-        seconds = max(0.0, ended.mtime - claim.mtime) if ended and claim and code is not None else None
-        now = time.time() + self.ahead
-        return RunFiles(claim.mtime if claim else None, code, seconds, None if beat is None else now - beat.mtime)
+        return self._do("poll", work, limit=30.0)
+
+    def older_than(self, folder: PurePath, seconds: float) -> list[PurePath]:
+        """What lies in a folder and has not changed for so long, by the host's clock."""
+        entries = self._do("look for leftovers", lambda share: _or_none(share.folder, self._path(folder))) or []
+        return [folder / entry.name for entry in entries if time.time() + self.ahead - entry.mtime > seconds]
 
     def tails(self, paths: Sequence[PurePath], last: int = 4096) -> tuple[str, ...]:
         """The ends of those of ``paths`` that are files with something in them."""

@@ -119,7 +119,7 @@ class WinRmLogin:
             f"{who} is refused: wrong or expired password, locked or disabled user, or {self.method} is switched off",
             step=step,
             host=self.name,
-            action="it is not tried again, lest the user be locked out. Check username and credentials, and on the "
+            action="it is not tried again, lest the user be locked out. Check username and password, and on the "
             "host: winrm get winrm/config/service/auth",
         )
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import re
-import socket
 import stat
 import sys
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from ras_runner.engines.hecras_linux import HecRasLinuxEngine
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.transports.local import LocalTransport
 from ras_runner.validation import validated
-from ras_runner.workers.base import Worker, WorkerId, WorkerSpec, default_worker_folder
+from ras_runner.workers.base import Worker, WorkerId, WorkerSpec, default_worker_folder, this_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -207,15 +204,6 @@ def _settings(client: APIClient, spec: DockerSpec, user: str) -> ContainerSettin
         memory_per_plan=int(parse_bytes(spec.memory_per_plan)) if spec.memory_per_plan else 0,
         how_to_build=how_to_build(spec),
     )
-
-
-def this_owner() -> str:
-    """``user@host`` of this controller: whose containers its containers are."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user id without an entry in the user database
-        user = "unknown"
-    return re.sub(r"[^A-Za-z0-9@._-]", "_", f"{user}@{socket.gethostname()}")
 
 
 def container_user(folder: Path) -> tuple[int, int]:

@@ -31,6 +31,7 @@ class WorkerType:
 WORKER_TYPES: dict[str, WorkerType] = {
     "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker"),
     "local": WorkerType("ras_runner.workers.local", "init_local_worker"),
+    "psexec": WorkerType("ras_runner.workers.psexec", "init_psexec_worker", "windows"),
     "ssh": WorkerType("ras_runner.workers.ssh", "init_ssh_worker", "ssh"),
     "winrm": WorkerType("ras_runner.workers.winrm", "init_winrm_worker", "winrm"),
 }

@@ -1,115 +1,97 @@
-"""What Windows workers that run our PowerShell programs share: folder, engine, and somebody who is logged on."""
+"""What the workers on remote Windows hosts share: checks of their parameters, and the engine they have."""
 
 from __future__ import annotations
 
-import uuid
+import re
+from dataclasses import dataclass
 from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
-from ras_runner.engines.base import System
-from ras_runner.engines.cmdline import check_cmd
-from ras_runner.engines.hecras_windows import INSTALL_FOLDERS, HecRasWindowsEngine, choose_ras_exe
-from ras_runner.engines.standin import StandinEngine
+from ras_runner.engines.hecras_windows import INSTALL_FOLDERS, HecRasWindowsEngine, newest_version
 from ras_runner.errors import OperatorError
-from ras_runner.transports.windows import WindowsTransport
-from ras_runner.transports.windows_sessions import choose_session, read_sessions
-from ras_runner.workers.base import WorkerSpec
 
 if TYPE_CHECKING:
-    from ras_runner.engines.base import Engine
-    from ras_runner.transports.windows import FileHalf
-    from ras_runner.transports.windows_powershell import PowerShell
+    from collections.abc import Callable, Mapping, Sequence
 
-_STEP = "init worker"
+
+def _share(text: str) -> str:
+    if re.match(r"^[A-Za-z]:", text):
+        raise ValueError(
+            f"{text} is a mapped drive, which only its user's own desktop knows: give \\\\host\\share (net use shows it)"
+        )
+    if not re.fullmatch(r"\\\\[^\\/:*?\"<>|\x00-\x1f]+(\\[^\\/:*?\"<>|\x00-\x1f]+)+\\?", text):
+        raise ValueError(r"give the share as \\host\share")
+    return text.rstrip("\\")
 
 
 def _folder(text: str) -> str:
     path = PureWindowsPath(text)
-    if not path.drive.endswith(":") or not path.root:
-        raise ValueError(r"give a folder of the host with its drive, C:\RasRemote")
-    if "%" in check_cmd(text):
-        raise ValueError("a batch file cannot say % safely")
+    if not path.drive or not path.root or path.drive.startswith("\\") or len(path.parts) < 2 or ".." in path.parts:
+        raise ValueError(r"give a folder of the host with its drive: C:\RasRemote")
+    if not text.isascii() or re.search(r'[%"<>|?*\x00-\x1f]', text):
+        raise ValueError("give a folder of plain ASCII characters without %: cmd.exe cannot be trusted with others")
     return str(path)
 
 
-class WindowsSpec(WorkerSpec):
-    """Parameters of all Windows workers that run our PowerShell programs.
-
-    Attributes:
-        hostname: name or address of the host.
-        engine: ``hecras-windows`` or ``standin``.
-        worker_folder: where workspaces and the store live there.
-        desktop_user: who is logged on there, and runs the plans; who we log on as when left out.
-        ras_exe_path: Ras.exe there; looked for in HEC's install folders when left out.
-        version: HEC-RAS version, when several are installed.
-        standin_command: how the stand-in is started there: its words.
-    """
-
-    hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
-    engine: Literal["hecras-windows", "standin"] = "hecras-windows"
-    worker_folder: Annotated[str, AfterValidator(_folder)] = r"C:\RasRemote"
-    desktop_user: Annotated[str, Field(pattern=r'^[^\x00-\x1f"]*$')] = ""
-    ras_exe_path: str = ""
-    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]*$")] = ""
-    standin_command: Annotated[tuple[str, ...], Field(min_length=1)] = ("ras-standin",)
+def _command(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
-def prepare_host(powershell: PowerShell, spec: WindowsSpec) -> dict[str, Any]:
-    """Make the worker folder, write there, and look for the engine: what our program ``prepare`` answers.
+#: ``\\host\share``, or a folder in one.
+SharePath = Annotated[str, AfterValidator(_share)]
+#: An absolute folder of a Windows host.
+WindowsFolder = Annotated[str, AfterValidator(_folder)]
+#: A program and its first arguments; a text is a program alone.
+Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteHecRasWindowsEngine(HecRasWindowsEngine):
+    """Windows HEC-RAS on another machine."""
+
+    def check(self) -> None:
+        """The host was looked at when the worker was made; this machine needs no engine."""
+
+
+def find_remote_engine(
+    host: str, ras_exe_path: str, version: str, listing: Callable[[PureWindowsPath], Sequence[str]]
+) -> RemoteHecRasWindowsEngine:
+    """HEC-RAS on a host.
+
+    Args:
+        host: its name, for messages.
+        ras_exe_path: Ras.exe there; looked for in HEC's install folders when empty.
+        version: the version wanted; the newest when empty.
+        listing: the names in a folder of the host; none when it is not there.
 
     Raises:
-        WorkerError, OperatorError: the host or its folder cannot be used.
+        OperatorError: it is not there; says where it was looked for.
     """
-    program = spec.standin_command[0] if spec.engine == "standin" else spec.ras_exe_path
-    patterns = [] if program else [str(folder / (spec.version or "*") / "Ras.exe") for folder in INSTALL_FOLDERS]
-    asked = {
-        "folder": spec.worker_folder,
-        "probe": f"{uuid.uuid4().hex[:12]}.part",
-        "patterns": patterns,
-        "programs": [program] if program else [],
+    if ras_exe_path:
+        exe = PureWindowsPath(ras_exe_path)
+        if exe.name.casefold() in (name.casefold() for name in listing(exe.parent)):
+            return RemoteHecRasWindowsEngine(exe, version)
+        raise _missing(host, str(exe), {})
+    found: Mapping[str, PureWindowsPath] = {
+        name: folder / name / "Ras.exe"
+        for folder in reversed(INSTALL_FOLDERS)
+        for name in listing(folder)
+        if "ras.exe" in (inside.casefold() for inside in listing(folder / name))
     }
-    return powershell.call("prepare", asked, step=_STEP)
+    wanted = version or newest_version(found)
+    if wanted not in found:
+        looked = ", ".join(str(folder / (version or "<version>") / "Ras.exe") for folder in INSTALL_FOLDERS)
+        raise _missing(host, looked, found)
+    return RemoteHecRasWindowsEngine(found[wanted], version)
 
 
-def windows_engine(spec: WindowsSpec, found: dict[str, Any], host: str) -> Engine:
-    """The engine, when the host has it.
-
-    Raises:
-        OperatorError: it has not; says what was looked for.
-    """
-    programs = [PureWindowsPath(path) for path in found["engines"]]
-    if spec.engine == "standin":
-        if not programs:
-            raise OperatorError(
-                f"the host has no command {spec.standin_command[0]}, the stand-in engine",
-                step="check engine",
-                host=host,
-                action="install ras-runner there, and give the words that start its stand-in (standin_command)",
-            )
-        return StandinEngine(System.WINDOWS, (str(programs[0]), *spec.standin_command[1:]))
-    if spec.ras_exe_path and not programs:
-        raise OperatorError(
-            f"HEC-RAS is not installed: looked for {spec.ras_exe_path}",
-            step="check engine",
-            host=host,
-            action="install HEC-RAS there, or give the path of Ras.exe (ras_exe_path)",
-        )
-    exe = programs[0] if spec.ras_exe_path else choose_ras_exe(programs, spec.version, INSTALL_FOLDERS, host)
-    return HecRasWindowsEngine(exe, spec.version)
-
-
-def desktop_transport(
-    powershell: PowerShell, files: FileHalf, spec: WindowsSpec, found: dict[str, Any]
-) -> WindowsTransport:
-    """Plans on the desktop of the user who is logged on there.
-
-    Raises:
-        OperatorError: that user has no Active session.
-    """
-    user = spec.desktop_user or str(found["user"])
-    sessions = read_sessions(str(found["sessions"]))
-    if sessions:  # Windows Home has no ``query``: there the launch finds it out
-        choose_session(sessions, "auto", user, powershell.host)
-    return WindowsTransport(powershell, files, PureWindowsPath(spec.worker_folder), user)
+def _missing(host: str, looked: str, found: Mapping[str, PureWindowsPath]) -> OperatorError:
+    also = f"; found {', '.join(sorted(found))}" if found else ""
+    return OperatorError(
+        f"HEC-RAS is not installed: looked for {looked}{also}",
+        step="check engine",
+        host=host,
+        action="install HEC-RAS there, or give the path of Ras.exe (ras_exe_path) or an installed version",
+    )

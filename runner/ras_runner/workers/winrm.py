@@ -17,7 +17,8 @@ from ras_runner.transports.winrm_login import WinRmLogin, require_winrm
 from ras_runner.transports.winrm_shell import WinRmShell
 from ras_runner.validation import validated
 from ras_runner.workers.base import Worker, WorkerId
-from ras_runner.workers.windows import WindowsSpec, desktop_transport, prepare_host, windows_engine
+from ras_runner.workers.windows import SharePath
+from ras_runner.workers.windows_desktop import DesktopSpec, desktop_transport, prepare_host, windows_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,20 +36,14 @@ def _fingerprint(text: str) -> str:
     return digits
 
 
-def _share(text: str) -> str:
-    if text and not PureWindowsPath(text).drive.startswith("\\\\"):
-        raise ValueError(r"give the share by its name on the network, \\host\RasRemote, not a mapped drive")
-    return text
-
-
-class WinRmSpec(WindowsSpec):
-    """Parameters of ``init_ras_worker("winrm", ...)`` besides those of :class:`WindowsSpec`.
+class WinRmSpec(DesktopSpec):
+    """Parameters of ``init_ras_worker("winrm", ...)`` besides those of :class:`DesktopSpec`.
 
     Attributes:
         port: of its HTTPS listener.
         auth: ``ntlm``, ``kerberos`` (a ticket of ``kinit``), ``credssp`` or ``certificate``.
         username: ``user``, ``DOMAIN\\user`` or ``user@domain``.
-        credentials: reference to the password: ``env:NAME``, ``file:path``, ``keyring:service/user``.
+        password: reference to the password: ``env:NAME``, ``file:path``, ``keyring:service/user``.
         ca_path: PEM file of the certificates that vouch for the host; the usual ones when left out.
         fingerprint: SHA-256 of the host's own certificate, in place of all other checks of it.
         certificate_path, key_path: PEM files of ours, for ``certificate``.
@@ -59,21 +54,21 @@ class WinRmSpec(WindowsSpec):
     port: Annotated[int, Field(ge=1, le=65535)] = 5986
     auth: Literal["ntlm", "kerberos", "credssp", "certificate"] = "ntlm"
     username: Annotated[str, Field(pattern=r"^[^\x00-\x1f]*$")] = ""
-    credentials: Annotated[str, AfterValidator(lambda text: text and check_reference(text))] = ""
+    password: Annotated[str, AfterValidator(lambda text: text and check_reference(text))] = ""
     ca_path: Path | None = None
     fingerprint: Annotated[str, AfterValidator(_fingerprint)] = ""
     certificate_path: Path | None = None
     key_path: Path | None = None
-    share_path: Annotated[str, AfterValidator(_share)] = ""
+    share_path: SharePath | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.auth in ("ntlm", "credssp") and not (self.username and self.credentials):
-            raise ValueError(f"{self.auth} needs username and credentials")
+        if self.auth in ("ntlm", "credssp") and not (self.username and self.password):
+            raise ValueError(f"{self.auth} needs username and password")
         if self.auth == "certificate" and not (self.certificate_path and self.key_path):
             raise ValueError("certificate needs certificate_path and key_path")
         if self.auth == "certificate" and self.share_path:
-            raise ValueError("a share needs username and credentials: leave share_path out, or log on by ntlm")
+            raise ValueError("a share needs username and password: leave share_path out, or log on by ntlm")
         return self
 
 
@@ -99,7 +94,7 @@ def _login(spec: WinRmSpec) -> WinRmLogin:
         spec.port,
         spec.auth,
         spec.username,
-        resolve_secret(spec.credentials) if spec.credentials else None,
+        resolve_secret(spec.password) if spec.password else None,
         ca_path=_existing(spec.ca_path, "ca_path"),
         fingerprint=spec.fingerprint,
         certificate=_existing(spec.certificate_path, "certificate_path"),
@@ -124,7 +119,7 @@ def _files(spec: WinRmSpec, powershell: PowerShell) -> FileHalf:
     from ras_runner.transports.smb_login import SmbLogin
 
     share = PureWindowsPath(spec.share_path)
-    password = resolve_secret(spec.credentials) if spec.credentials else None
+    password = resolve_secret(spec.password) if spec.password else None
     files = SmbFiles(share, root, SmbLogin(share.drive.split("\\")[2], spec.username, password))
     files.prepare()
     _check_same_place(files, powershell, spec)

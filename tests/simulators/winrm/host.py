@@ -1,4 +1,4 @@
-"""A Windows host as our PowerShell programs see it: real files, real processes (cmd.exe and Python under wine), a state.
+"""A Windows host as our PowerShell programs see it: real files, real processes (under wine), and a state.
 
 PowerShell is not there. A program is recognised by its whole text, as the package has it, and done here; any other
 program, and any other command line, fails as PowerShell fails. So what these programs would really do on Windows is not
