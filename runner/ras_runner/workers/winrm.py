@@ -48,6 +48,7 @@ class WinRmSpec(DesktopSpec):
         fingerprint: SHA-256 of the host's own certificate, in place of all other checks of it.
         certificate_path, key_path: PEM files of ours, for ``certificate``.
         share_path: the worker folder as a share, ``\\\\host\\RasRemote``; files go through WinRM when left out.
+        share_port: of the host's SMB service.
     """
 
     worker_id: WorkerId = "winrm"
@@ -60,6 +61,7 @@ class WinRmSpec(DesktopSpec):
     certificate_path: Path | None = None
     key_path: Path | None = None
     share_path: SharePath | None = None
+    share_port: Annotated[int, Field(ge=1, le=65535)] = 445
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -120,7 +122,7 @@ def _files(spec: WinRmSpec, powershell: PowerShell) -> FileHalf:
 
     share = PureWindowsPath(spec.share_path)
     password = resolve_secret(spec.password) if spec.password else None
-    files = SmbFiles(share, root, SmbLogin(share.drive.split("\\")[2], spec.username, password))
+    files = SmbFiles(share, root, SmbLogin(share.drive.split("\\")[2], spec.username, password, spec.share_port))
     files.prepare()
     _check_same_place(files, powershell, spec)
     return files
