@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.commands import Runner
 from tests.services import mark_folder
+from tests.simulators.windows_host.smbd import PASSWORD, USER
 from tests.simulators.winrm.certificates import Issuer
 from tests.simulators.winrm.host import Agent, SimulatedHost
 from tests.simulators.winrm.wsman import WsmanServer
@@ -21,8 +22,6 @@ from tests.wine.wine import PYTHON, Windows, WindowsMachine
 __all__ = ["windows_machine"]
 
 HERE = Path(__file__).parent
-#: Marked, to be searched for in everything that is written or printed.
-PASSWORD = "Geheim-7f3a9c-Wort"
 PASSWORD_VARIABLE = "RAS_TEST_WINRM_PASSWORD"
 
 
@@ -46,7 +45,7 @@ class WinRmHost:
         return {
             "hostname": "localhost",
             "port": self.server.port,
-            "username": "modeller",
+            "username": USER,
             "password": f"env:{PASSWORD_VARIABLE}",
             "ca_path": str(self.issuer.path),
             "worker_folder": self.windows.path(folder),
@@ -71,7 +70,7 @@ def winrm_session(tmp_path_factory: pytest.TempPathFactory, windows_machine: Win
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         accounts = folder / "accounts"  # where spnego's NTLM server looks
-        accounts.write_text(f":modeller:{PASSWORD}\nSIM:modeller:{PASSWORD}\n", encoding="utf-8")
+        accounts.write_text(f":{USER}:{PASSWORD}\nSIM:{USER}:{PASSWORD}\n", encoding="utf-8")
         patch.setenv("NTLM_USER_FILE", str(accounts))
         patch.setenv(PASSWORD_VARIABLE, PASSWORD)
         windows = Windows(windows_machine, folder, uuid.uuid4().hex)
@@ -80,7 +79,7 @@ def winrm_session(tmp_path_factory: pytest.TempPathFactory, windows_machine: Win
         stack.callback(agent.stop)
         issuer = Issuer(folder)
         host = SimulatedHost(agent)
-        server = WsmanServer(issuer.issue("localhost"), host.execute, {"modeller": PASSWORD}, issuer.path)
+        server = WsmanServer(issuer.issue("localhost"), host.execute, {USER: PASSWORD}, issuer.path)
         stack.callback(server.stop)
         yield WinRmHost(host, server, issuer, windows)
 

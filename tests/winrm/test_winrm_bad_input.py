@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.commands import Runner
+from tests.simulators.windows_host.smbd import USER
+from tests.simulators.windows_host.state import Session
 from tests.ssh.sshd import free_port
 from tests.winrm.conftest import PASSWORD_VARIABLE, WinRmHost
 
@@ -64,10 +66,10 @@ def test_a_pinned_certificate_needs_no_issuer_and_no_other_passes(winrm_host: Wi
 
 
 def test_a_client_certificate_logs_on_without_a_password(winrm_host: WinRmHost, tmp_path: Path):
-    ours = str(winrm_host.issuer.issue("modeller"))
+    ours = str(winrm_host.issuer.issue(USER))
     login = {"auth": "certificate", "certificate_path": ours, "key_path": ours, "username": "", "password": ""}
     assert init_ras_worker("winrm", **winrm_host.parameters(tmp_path, **login)).hostname.startswith("localhost")
-    assert set(winrm_host.server.logins) == {"modeller"}
+    assert set(winrm_host.server.logins) == {USER}
 
 
 def test_a_wrong_password_is_tried_once(
@@ -75,7 +77,7 @@ def test_a_wrong_password_is_tried_once(
 ):
     runner.environment[PASSWORD_VARIABLE] = "Falsch-5511"
     done = runner.run("execute", project.folder, "-i", runner.inventory, code=3)
-    assert "modeller is refused: wrong or expired password" in done.stderr
+    assert f"{USER} is refused: wrong or expired password" in done.stderr
     assert "it is not tried again" in done.stderr
     assert "Falsch-5511" not in done.stdout + done.stderr
     assert len(winrm_host.server.refused) == 1
@@ -130,7 +132,7 @@ def test_a_web_server_is_not_taken_for_winrm(winrm_host: WinRmHost, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("not windows", "it is not Windows"), ("denied", "modeller may not run programs there")],
+    [("not windows", "it is not Windows"), ("denied", "may not run programs there")],
 )
 def test_a_service_that_does_not_run_programs_for_us(winrm_host: WinRmHost, tmp_path: Path, fault: str, said: str):
     winrm_host.server.faults.add(fault)
@@ -156,9 +158,9 @@ def test_a_host_that_cannot_be_used(winrm_host: WinRmHost, tmp_path: Path, fault
 
 
 def test_nobody_on_the_desktop(winrm_host: WinRmHost, tmp_path: Path):
-    winrm_host.host.sessions = [("", "modeller", 2, "Disc"), ("console", "other", 1, "Active")]
+    winrm_host.host.state.sessions = [Session(2, "", USER, "Disc"), Session(1, "console", "other", "Active")]
     error = refused(winrm_host, tmp_path)
-    assert "modeller has no Active session" in error.cause
+    assert f"{USER} has no Active session" in error.cause
     assert "1 (other, console, Active)" in error.cause
     assert init_ras_worker("winrm", **winrm_host.parameters(tmp_path, desktop_user="other")).type == "winrm"
 

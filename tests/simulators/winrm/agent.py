@@ -34,6 +34,8 @@ def processes() -> list[list[object]]:
     for process in psutil.process_iter():
         try:
             times, name = process.cpu_times(), process.name()
+            if name == "explorer.exe":  # wine's desktop is the child of whatever needed it first
+                continue
             command = subprocess.list2cmdline(process.cmdline()) if name.lower() == "cmd.exe" else ""
             cpu = int((times.user + times.system) * 1e7)
             found.append([process.pid, process.ppid(), created(process), cpu, command])

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.simulators.windows_host.state import HostState
 from tests.simulators.winrm.wsman import Answer
 from tests.wine.wine import PYTHON, Windows
 
@@ -30,7 +31,6 @@ from ras_runner.transports.windows_powershell import command_line, script_text
 EPOCH = 11644473600
 NOBODY_IS_LOGGED_ON = 0x800710E0
 DISK_FULL = 0x80070070 - (1 << 32)
-ACTIVE = ("console", "modeller", 1, "Active")
 
 
 class HostError(Exception):
@@ -87,7 +87,7 @@ class SimulatedHost:
 
     Attributes:
         agent: its processes.
-        sessions: as ``query session`` shows them: name, user, id, state.
+        state: who is logged on.
         faults: ``no powershell``, ``no desktop``, ``disk full``, ``folder denied``,
             ``damage uploads``, ``late answers``.
         tasks: registered tasks by name.
@@ -96,7 +96,7 @@ class SimulatedHost:
     """
 
     agent: Agent
-    sessions: list[tuple[str, str, int, str]] = field(default_factory=lambda: [ACTIVE])
+    state: HostState = field(default_factory=HostState)
     faults: set[str] = field(default_factory=set)
     tasks: dict[str, Task] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -104,7 +104,7 @@ class SimulatedHost:
 
     def reset(self) -> None:
         """As it was at first, for the next test."""
-        self.sessions, self.faults, self.tasks = [ACTIVE], set(), {}
+        self.state, self.faults, self.tasks = HostState(), set(), {}
         self.calls, self.unknown = [], []
 
     def execute(self, line: str, stdin: bytes, user: str) -> Answer:
@@ -158,9 +158,7 @@ def prepare(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]
     (here(p["folder"]) / "w" / p["probe"]).touch()
     (here(p["folder"]) / "w" / p["probe"]).unlink()
     engines = [path for path in p["programs"] if path.startswith("Z:") and in_wine(host, path)]
-    head = " SESSIONNAME       USERNAME                 ID  STATE   TYPE        DEVICE\r\n"
-    lines = [f" {name:<18}{who:<24}{number:>3}  {state}\r\n" for name, who, number, state in host.sessions]
-    said = head + " services" + " " * 34 + "  0  Disc\r\n" + "".join(lines)
+    said = host.state.session_table()
     system = "Microsoft Windows (simulated)"
     return {"system": system, "folder": p["folder"], "user": f"SIM\\{user}", "engines": engines, "sessions": said}
 
@@ -176,7 +174,7 @@ def launch(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
     task = host.tasks[p["task"]] = Task(p["description"])
     wanted = p["user"].rpartition("\\")[2]
     claim = here(p["folder"]) / "claim"
-    if "no desktop" in host.faults or not any(who == wanted for _, who, _, _ in host.sessions):
+    if "no desktop" in host.faults or not any(session.user == wanted for session in host.state.sessions):
         task.result = NOBODY_IS_LOGGED_ON
     else:
         host.agent("start", "C:\\windows\\system32\\cmd.exe " + p["arguments"], p["folder"])
