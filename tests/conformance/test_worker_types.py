@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from tests.commands import Runner
+from tests.windows.conftest import WindowsRunner
 
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
@@ -27,10 +28,14 @@ class WorkerType:
     Attributes:
         group: of the inventory.
         variables: of its host, for a test's folder; takes pytest's request for the fixtures it needs.
+        marker: of its tests.
+        runner: runs the commands, and knows where its engines run.
     """
 
     group: str
     variables: Callable[[pytest.FixtureRequest, Path], dict[str, object]]
+    marker: str = ""
+    runner: type[Runner] = Runner
 
 
 def docker_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
@@ -43,22 +48,28 @@ def ssh_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, obj
     return {f"ras_{name}": value for name, value in sshd.parameters(folder / "worker").items()}
 
 
-def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return [] if name == "local" else [getattr(pytest.mark, name)]
+def psexec_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    host = request.getfixturevalue("windows_host")
+    return {f"ras_{name}": value for name, value in host.parameters(folder / "worker").items()}
 
 
 WORKER_TYPES = {
-    "docker": WorkerType("docker_workers", docker_variables),
+    "docker": WorkerType("docker_workers", docker_variables, "docker"),
     "local": WorkerType("local", lambda request, folder: {}),
-    "ssh": WorkerType("ssh_workers", ssh_variables),
+    "psexec": WorkerType("psexec_workers", psexec_variables, "windows", WindowsRunner),
+    "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
 }
 
 
-@pytest.fixture(params=[pytest.param(name, marks=_marks(name)) for name in sorted(WORKER_TYPES)])
+def _marks(kind: WorkerType) -> list[pytest.MarkDecorator]:
+    return [getattr(pytest.mark, kind.marker)] if kind.marker else []
+
+
+@pytest.fixture(params=[pytest.param(name, marks=_marks(kind)) for name, kind in sorted(WORKER_TYPES.items())])
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
     """``ras-runner`` with one worker of a type, two slots, and the stand-in engine."""
     kind = WORKER_TYPES[request.param]
-    made = Runner(tmp_path, group=kind.group, variables=kind.variables(request, tmp_path))
+    made = kind.runner(tmp_path, group=kind.group, variables=kind.variables(request, tmp_path))
     yield made
     made.stop_engines()
 
@@ -95,7 +106,7 @@ def test_each_way_to_fail(worker: Runner, project: Project):
     said = {r["plan_number"]: r["error_message"] for r in results}
     assert "157" in said["01"]
     assert "exit code 7" in said["04"]
-    assert "killed" in said["05"]
+    assert "killed" in said["05"].lower()
     assert all("log: " in message for message in said.values())
     assert {p.name: p.read_bytes() for p in project.folder.iterdir()} == before
 

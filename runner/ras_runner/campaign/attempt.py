@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ras_runner.campaign.publish import publish
 from ras_runner.campaign.receipts import inputs_digest
-from ras_runner.campaign.staging import TREE, project_folder
-from ras_runner.engines.base import EngineRun, RunSettings, progress_files, result_name, side_results
+from ras_runner.campaign.staging import TREE, inside_tree, project_folder
+from ras_runner.engines.base import EngineRun, RunSettings, System, progress_files, result_name, side_results
 from ras_runner.engines.common import outside_files, staged_name
 from ras_runner.engines.scripts import render_script, script_name
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
@@ -22,13 +22,15 @@ from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe, Upload
+from ras_runner.transports.windows_names import check_windows_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.staging import Stager
     from ras_runner.campaign.stuck import Activity
+    from ras_runner.engines.base import StagedFile
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
     from ras_runner.hecras.results import ResultSummary
@@ -182,6 +184,16 @@ def _check_outside(attempt: Attempt, inputs: PlanInputs) -> None:
         )
 
 
+def _check_names(attempt: Attempt, files: Sequence[StagedFile]) -> None:
+    """Names that the worker's system cannot have are the user's to mend, and found before anything travels."""
+    if attempt.worker.engine.system is not System.WINDOWS:
+        return
+    places = [inside_tree(attempt.tree, file.place) for file in files]
+    temporary = attempt.tree / f"{attempt.staged_name}.p{attempt.plan_number}.tmp.hdf"  # the engine's own, the longest
+    paths = [attempt.folder / place for place in (*places, temporary)]
+    check_windows_paths(paths, attempt.worker.transport.root, attempt.worker.hostname)
+
+
 def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
     """Read the plan anew (the user may have edited it since the campaign began), and stage exactly what is recorded."""
     engine = attempt.worker.engine
@@ -195,6 +207,7 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path) -> None:
         attempt.tree = project_folder([item.place for item in inputs.files if item.place is not None])
         with _scratch(scratch) as own:
             files = engine.prepare(inputs, attempt.settings, attempt.staged_name, own)
+            _check_names(attempt, files)
             attempt.staged += stager.stage(files, attempt.folder, attempt.tree, lambda: bool(attempt.stopping))
         if inputs_digest(inputs, stager.hasher) == attempt.inputs:
             return

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def _share(text: str) -> str:
     if re.match(r"^[A-Za-z]:", text):
         raise ValueError(
-            f"{text} is a mapped drive, which only its user's own desktop knows: give \\\\host\\share (net use shows it)"
+            f"{text} is a drive, which only one machine or one user's desktop knows: give \\\\host\\share (net use "
+            "shows what is behind a mapped drive)"
         )
     if not re.fullmatch(r"\\\\[^\\/:*?\"<>|\x00-\x1f]+(\\[^\\/:*?\"<>|\x00-\x1f]+)+\\?", text):
         raise ValueError(r"give the share as \\host\share")

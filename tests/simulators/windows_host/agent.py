@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-FLAGS = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+FLAGS = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
 
 
 def start(asked: dict) -> dict:

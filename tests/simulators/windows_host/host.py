@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,9 +50,12 @@ class WindowsHost:
         """Its folder C:\\Windows (ADMIN$)."""
         return self.smbd.shares["ADMIN$"]
 
-    def parameters(self, folder: str = "", **others: Any) -> dict[str, Any]:
-        """Parameters of a PsExec worker whose worker folder is ``folder`` of the share."""
-        tail = f"\\{folder}" if folder else ""
+    def parameters(self, folder: Path | None = None, **others: Any) -> dict[str, Any]:
+        """Parameters of a PsExec worker whose worker folder is ``folder``, below the share."""
+        tail = ""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            tail = "".join(f"\\{part}" for part in folder.relative_to(self.share).parts)
         return {
             "hostname": "127.0.0.1",
             "port": self.smbd.port,
@@ -74,36 +76,37 @@ class WindowsHost:
 
 
 @contextlib.contextmanager
-def wine_host(windows: Windows) -> Iterator[WindowsHost]:
-    """A host whose programs run under wine; it shares a folder of the Windows machine."""
-    share = windows.folder / "share"
-    with _host(share, windows.path(share), lambda state: WinePrograms(windows, state)) as host:
+def wine_host(windows: Windows, share: Path) -> Iterator[WindowsHost]:
+    """A host whose programs run under wine.
+
+    Args:
+        windows: the Windows machine.
+        share: a folder that both machines see, which the host shares.
+    """
+    with _host(windows.folder, share, windows.path(share), lambda state: WinePrograms(windows, state)) as host:
         yield host
 
 
 @contextlib.contextmanager
 def plain_host(folder: Path, play: Callable[[Path], None] | None = None) -> Iterator[WindowsHost]:
     """A host without programs: enough to log on, to send files, and to be refused."""
-    with _host(folder / "share", r"C:\RasRemote", lambda state: NoPrograms(state, folder / "share", play)) as host:
+    share = folder / "share"
+    with _host(folder, share, r"C:\RasRemote", lambda state: NoPrograms(state, share, play)) as host:
         yield host
 
 
 @contextlib.contextmanager
 def _host(
-    share: Path, worker_folder: str, programs: Callable[[HostState], WinePrograms | NoPrograms]
+    folder: Path, share: Path, worker_folder: str, programs: Callable[[HostState], WinePrograms | NoPrograms]
 ) -> Iterator[WindowsHost]:
     state = HostState()
-    windows = share.with_name("windows")
-    drive = share.with_name("drive")
-    share.mkdir(parents=True)
-    with running_smbd({SHARE: share, "ADMIN$": windows, "C$": drive}, free_port()) as smbd:
+    shares = {SHARE: share, "ADMIN$": folder / "windows", "C$": folder / "drive"}
+    with running_smbd(shares, free_port()) as smbd:
         os.environ[PASSWORD_VARIABLE] = PASSWORD
         running = programs(state)
-        manager = ServiceManager(state, smbd.pipes, windows, Paexec(state, running).serve)
+        manager = ServiceManager(state, smbd.pipes, smbd.shares["ADMIN$"], Paexec(state, running).serve)
         try:
             yield WindowsHost(smbd, state, share, worker_folder)
         finally:
             manager.stop()
             running.stop()
-            for folder in (share, windows, drive):
-                shutil.rmtree(folder, ignore_errors=True)
