@@ -53,11 +53,17 @@ def psexec_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, 
     return {f"ras_{name}": value for name, value in host.parameters(folder / "worker").items()}
 
 
+def winrm_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    host = request.getfixturevalue("winrm_host")
+    return {f"ras_{name}": value for name, value in host.parameters(folder / "worker").items()}
+
+
 WORKER_TYPES = {
     "docker": WorkerType("docker_workers", docker_variables, "docker"),
     "local": WorkerType("local", lambda request, folder: {}),
     "psexec": WorkerType("psexec_workers", psexec_variables, "windows", WindowsRunner),
     "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
+    "winrm": WorkerType("winrm_workers", winrm_variables, "windows", WindowsRunner),
 }
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.commands import Runner
 from tests.services import mark_folder
 from tests.simulators.windows_host.smbd import PASSWORD, USER
 from tests.simulators.winrm.certificates import Issuer
 from tests.simulators.winrm.host import Agent, SimulatedHost
 from tests.simulators.winrm.wsman import WsmanServer
+from tests.windows.conftest import WindowsRunner
 from tests.wine.conftest import windows_machine
 from tests.wine.wine import PYTHON, Windows, WindowsMachine
 
@@ -98,9 +98,9 @@ def winrm_host(winrm_session: WinRmHost) -> Iterator[WinRmHost]:
 
 
 @pytest.fixture
-def runner(tmp_path: Path, winrm_host: WinRmHost) -> Iterator[Runner]:
+def runner(tmp_path: Path, winrm_host: WinRmHost) -> Iterator[WindowsRunner]:
     """``ras-runner`` with its own state and worker folder, and one WinRM worker."""
     variables = {f"ras_{name}": value for name, value in winrm_host.parameters(tmp_path / "worker").items()}
-    made = Runner(tmp_path, group="winrm_workers", variables=variables)
+    made = WindowsRunner(tmp_path, group="winrm_workers", variables=variables)
     yield made
     made.stop_engines()

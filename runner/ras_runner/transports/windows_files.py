@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 #: Of an archive in one call. Its JSON stays below the 2 MiB that ConvertFrom-Json of PowerShell 5.1 takes.
-_PIECE = 384 * 1024
+_PIECE = 1280 * 1024
 #: Files and places named in one call: for the same reason.
 _NAMES = 1000
 #: Files are sent together until their archive has this size, then they are unpacked there.
