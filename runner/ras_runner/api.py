@@ -157,6 +157,7 @@ def compute_parallel_remote(
     autoclean: bool = True,
     *,
     timeout: float | None = None,
+    stuck_after: float = 10.0,
     retries: int = 0,
     lost_after: float = 120.0,
     state_dir: str | Path | None = None,
@@ -175,6 +176,8 @@ def compute_parallel_remote(
         max_concurrent: limit of plans running at once over all workers.
         autoclean: remove the workspaces of plans that completed; those of failed plans are kept.
         timeout: minutes after which a plan is stopped.
+        stuck_after: minutes without CPU time and progress after which Windows HEC-RAS is stopped, as it must be waiting
+            in a window for a person.
         retries: how often a plan is repeated after a failure of the model itself.
         lost_after: seconds after which a worker that cannot be reached has lost the plans that run there.
         state_dir: where the journal is kept; the user's state folder when left out.
@@ -209,6 +212,7 @@ def compute_parallel_remote(
             "max_concurrent": max_concurrent,
             "keep_workspaces": not autoclean,
             "timeout": timeout,
+            "stuck_after": stuck_after,
             "retries": retries,
             "lost_after": lost_after,
         },

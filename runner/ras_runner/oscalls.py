@@ -192,6 +192,24 @@ def _running(process: psutil.Process) -> bool:
         return False
 
 
+def cpu_seconds(attempt: str, identity: str = "") -> float:
+    """CPU time, user and system, that the running processes of an attempt have used so far.
+
+    While the script runs only it and its descendants are looked at: reading every process's environment, which finds
+    orphans as well, is slow on Windows, and this is asked every second.
+    """
+    import psutil
+
+    total = 0.0
+    root = _process(identity)
+    tree = attempt_processes(attempt) if root is None else [root, *root.children(recursive=True)]
+    for process in tree:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def stop_attempt(attempt: str, identity: str = "", *, wait: float = 5.0) -> list[int]:
     """End the whole process tree of an attempt; nothing else, and nothing by name.
 

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from tests.commands import Runner
+from tests.windows.conftest import WindowsRunner
 
 from ras_runner.campaign.events import attempt_ended
 from ras_runner.campaign.journal import Journal
@@ -32,10 +33,14 @@ class WorkerType:
     Attributes:
         group: of the inventory.
         variables: of its host, for a test's folder; takes pytest's request for the fixtures it needs.
+        markers: of its tests, after spaces.
+        runner: runs the commands, and knows where its engines run.
     """
 
     group: str
     variables: Callable[[pytest.FixtureRequest, Path], dict[str, object]]
+    markers: str = ""
+    runner: type[Runner] = Runner
 
 
 def docker_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
@@ -53,19 +58,31 @@ def ssh_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, obj
     return {f"ras_{name}": value for name, value in sshd.parameters(folder / "worker").items()}
 
 
-def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return [getattr(pytest.mark, part) for part in name.split("-") if part != "local"]
+def psexec_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    host = request.getfixturevalue("windows_host")
+    return {f"ras_{name}": value for name, value in host.parameters(folder / "worker").items()}
+
+
+def winrm_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    host = request.getfixturevalue("winrm_host")
+    return {f"ras_{name}": value for name, value in host.parameters(folder / "worker").items()}
 
 
 WORKER_TYPES = {
-    "docker": WorkerType("docker_workers", docker_variables),
-    "docker-ssh": WorkerType("docker_workers", docker_ssh_variables),
+    "docker": WorkerType("docker_workers", docker_variables, "docker"),
+    "docker-ssh": WorkerType("docker_workers", docker_ssh_variables, "docker ssh"),
     "local": WorkerType("local", lambda request, folder: {}),
-    "ssh": WorkerType("ssh_workers", ssh_variables),
+    "psexec": WorkerType("psexec_workers", psexec_variables, "windows", WindowsRunner),
+    "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
+    "winrm": WorkerType("winrm_workers", winrm_variables, "windows", WindowsRunner),
 }
 
 
-ROWS = {name: pytest.param(name, marks=_marks(name)) for name in sorted(WORKER_TYPES)}
+def _marks(kind: WorkerType) -> list[pytest.MarkDecorator]:
+    return [getattr(pytest.mark, name) for name in kind.markers.split()]
+
+
+ROWS = {name: pytest.param(name, marks=_marks(kind)) for name, kind in sorted(WORKER_TYPES.items())}
 #: The same without the row that is put together from two others, for what one of these does alone.
 SIMPLE_ROWS = [row for name, row in ROWS.items() if name != "docker-ssh"]
 
@@ -74,7 +91,7 @@ SIMPLE_ROWS = [row for name, row in ROWS.items() if name != "docker-ssh"]
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
     """``ras-runner`` with one worker of a type, two slots, and the stand-in engine."""
     kind = WORKER_TYPES[request.param]
-    made = Runner(tmp_path, group=kind.group, variables=kind.variables(request, tmp_path))
+    made = kind.runner(tmp_path, group=kind.group, variables=kind.variables(request, tmp_path))
     yield made
     made.stop_engines()
 
@@ -112,7 +129,7 @@ def test_each_way_to_fail(worker: Runner, project: Project):
     said = {r["plan_number"]: r["error_message"] for r in results}
     assert "157" in said["01"]
     assert "exit code 7" in said["04"]
-    assert "killed" in said["05"]
+    assert "killed" in said["05"].lower()
     assert all("log: " in message for message in said.values())
     assert {p.name: p.read_bytes() for p in project.folder.iterdir()} == before
 

@@ -18,7 +18,7 @@ from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 from ras_runner.transports.base import Probe, Upload
 from ras_runner.transports.docker import container_name
-from ras_runner.workers.containers import this_owner
+from ras_runner.workers.base import this_owner
 
 
 def test_plans_complete_and_leave_nothing(docker_runner: DockerRunner, project: Project):

@@ -48,7 +48,7 @@ class Runner:
             "for p in psutil.process_iter():\n"
             "    try:\n        line = ' '.join(p.cmdline())\n"
             "    except psutil.Error:\n        continue\n"
-            "    if p.pid != os.getpid() and ('ras_standin' in line or 'run.cmd' in line):\n"
+            "    if p.pid != os.getpid() and any(w in line for w in ('ras_standin', 'run.cmd', 'Ras.exe')):\n"
             "        found.append(line)\n"
             "print(json.dumps(found))"
         )

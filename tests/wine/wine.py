@@ -207,7 +207,7 @@ class Windows:
 
     def end_all(self) -> None:
         """Kill whatever this test has started on the Windows machine and is still running."""
-        while running := _marked(f"{MARK}={self.mark}".encode()):
+        while running := marked_processes(self.mark):
             for pid in running:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -289,11 +289,13 @@ def _wait_until_ready(holder: subprocess.Popen[bytes], log: str) -> None:
         raise WineUnavailable(f"the wine chroot does not start here: {reason}")
 
 
-def _marked(variable: bytes) -> list[int]:
-    found = []
+def marked_processes(mark: str = "") -> list[int]:
+    """Process ids, seen from here, of what tests have started on Windows machines; of all tests without a mark."""
+    variable, found = f"{MARK}={mark}".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has just ended
-            if variable in (process / "environ").read_bytes().split(b"\0"):
+            words = (process / "environ").read_bytes().split(b"\0")
+            if variable in words if mark else any(word.startswith(variable) for word in words):
                 found.append(int(process.name))
     return found
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from ras_runner.campaign.prepared import NotPreparedError, engine_label, with_prepared
 from ras_runner.campaign.publish import publish
 from ras_runner.campaign.receipts import inputs_digest
-from ras_runner.campaign.staging import TREE, project_folder
-from ras_runner.engines.base import EngineRun, RunSettings, Stage, progress_files, result_name, side_results
+from ras_runner.campaign.staging import TREE, inside_tree, project_folder
+from ras_runner.engines.base import EngineRun, RunSettings, Stage, System, progress_files, result_name, side_results
 from ras_runner.engines.common import outside_files, staged_name
 from ras_runner.engines.scripts import render_script, script_name
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
@@ -23,13 +23,16 @@ from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe, Upload
+from ras_runner.transports.windows_names import check_windows_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.prepared import PreparedStore
     from ras_runner.campaign.staging import Stager
+    from ras_runner.campaign.stuck import Activity
+    from ras_runner.engines.base import StagedFile
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
     from ras_runner.hecras.results import ResultSummary
@@ -62,8 +65,10 @@ class Attempt:
         staged: bytes that travelled to the worker for it.
         seconds: how long it ran, by the worker's clock; None until it has ended.
         stopping: why it is being stopped; empty while it is not.
+        stop_outcome: what it ends as then, when it has no result.
         progress: fraction of the simulated time that is done; None while unknown.
         note: how it ended, where its files cannot tell.
+        activity: when it was last seen to compute; None while that is not watched.
     """
 
     id: str
@@ -80,8 +85,10 @@ class Attempt:
     staged: int = 0
     seconds: float | None = None
     stopping: str = ""
+    stop_outcome: Outcome = Outcome.CANCELLED
     progress: float | None = None
     note: str = ""
+    activity: Activity | None = None
 
     @property
     def plan_number(self) -> str:
@@ -111,9 +118,9 @@ class Attempt:
     def probe(self) -> Probe:
         """What the transport needs to look at it."""
         names = progress_files(self.plan, self.staged_name)
-        whole_tree = self.worker.engine.commands(self.plan, self.settings, self.staged_name).whole_tree
+        commands = self.worker.engine.commands(self.plan, self.settings, self.staged_name)
         files = (*(self.staged_folder / name for name in names), self.folder / "stdout.log")
-        return Probe(self.id, self.folder, self.native_id, files, whole_tree)
+        return Probe(self.id, self.folder, self.native_id, files, commands.whole_tree, commands.shows_windows)
 
 
 def new_attempt(attempt_id: str, plan: Plan, worker: Worker, slot: int, settings: RunSettings) -> Attempt:
@@ -195,6 +202,16 @@ def _check_outside(attempt: Attempt, inputs: PlanInputs) -> None:
         )
 
 
+def _check_names(attempt: Attempt, files: Sequence[StagedFile]) -> None:
+    """Names that the worker's system cannot have are the user's to mend, and found before anything travels."""
+    if attempt.worker.engine.system is not System.WINDOWS:
+        return
+    places = [inside_tree(attempt.tree, file.place) for file in files]
+    temporary = attempt.tree / f"{attempt.staged_name}.p{attempt.plan_number}.tmp.hdf"  # the engine's own, the longest
+    paths = [attempt.folder / place for place in (*places, temporary)]
+    check_windows_paths(paths, attempt.worker.transport.root, attempt.worker.hostname)
+
+
 def _stage(attempt: Attempt, stager: Stager, scratch: Path, prepared: PreparedStore) -> None:
     """Read the plan anew (the user may have edited it since the campaign began), and stage exactly what is recorded."""
     engine = attempt.worker.engine
@@ -209,6 +226,7 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path, prepared: PreparedSt
         with _scratch(scratch) as own:
             complete = _complete(attempt, inputs, prepared, own) if attempt.stage is Stage.SOLVE else inputs
             files = engine.prepare(complete, attempt.settings, attempt.staged_name, own)
+            _check_names(attempt, files)
             attempt.staged += stager.stage(files, attempt.folder, attempt.tree, lambda: bool(attempt.stopping))
         if inputs_digest(inputs, stager.hasher) == attempt.inputs:
             return

@@ -39,6 +39,7 @@ class CampaignSettings(BaseModel):
         num_cores: cores of each plan; each worker's ``cores_per_plan`` when left out.
         max_concurrent: limit of plans running at once over all workers.
         timeout: minutes after which a plan is stopped.
+        stuck_after: minutes without CPU time and progress after which an engine that shows windows is stopped.
         retries: how often a plan is repeated after a failure of the model itself.
         force_rerun: run plans whose results are current as well.
         clear_geompre: leave the geometry preprocessor's files out, so that the engine makes them anew.
@@ -52,6 +53,7 @@ class CampaignSettings(BaseModel):
     num_cores: int | None = Field(None, ge=1)
     max_concurrent: int | None = Field(None, ge=1)
     timeout: float | None = Field(None, gt=0)
+    stuck_after: float = Field(10.0, gt=0)
     retries: int = Field(0, ge=0)
     force_rerun: bool = False
     clear_geompre: bool = False

@@ -33,8 +33,9 @@ from ras_runner.campaign.scheduler import (
     WorkerJoined,
 )
 from ras_runner.campaign.staging import Stager
+from ras_runner.campaign.stuck import stuck_reason, watch
 from ras_runner.campaign.watch import Looked, Watch
-from ras_runner.campaign.work import CANCELLED, Ended, Fatal, Launched, Report, Work
+from ras_runner.campaign.work import Ended, Fatal, Launched, Report, Work
 from ras_runner.engines.base import Stage
 from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
@@ -237,7 +238,7 @@ class Controller:
             case Start(plan, worker, slot, stage):
                 self.say(f"plan {plan} {_STARTS[stage]} on {worker} slot {slot}")
             case Stop(plan):
-                self._stop(self.attempts[plan], CANCELLED)
+                self._stop(self.attempts[plan], Outcome.CANCELLED, "cancelled")
             case Finish(plan, outcome, reason):
                 self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
                 if outcome not in RESUMED_AS_PREPARED:
@@ -304,16 +305,27 @@ class Controller:
         timeout = self.settings.timeout
         if attempt.stopping:
             if self._stops[attempt.id].done():  # launched after it was stopped, or it would not end
-                self._stop(attempt, attempt.stopping)
+                self._stop(attempt, attempt.stop_outcome, attempt.stopping)
         elif timeout is not None and time.time() - attempt.launched > timeout * 60.0:
-            self._stop(attempt, f"not done after {timeout:g} min, the time limit of this campaign")
+            reason = f"not done after {timeout:g} min, the time limit of this campaign"
+            self._stop(attempt, Outcome.TIMED_OUT, reason)
+        elif self._is_stuck(attempt, status):
+            reason = stuck_reason(attempt.worker.hostname, self.settings.stuck_after)
+            self._stop(attempt, Outcome.ENGINE_ERROR, reason)
         elif attempt.stage is Stage.PREPARE and (
             done is not None or attempt.worker.engine.solver_started(status.tails)
         ):
             self._look_whether_prepared(attempt)
 
-    def _stop(self, attempt: Attempt, reason: str) -> None:
-        attempt.stopping = reason
+    def _is_stuck(self, attempt: Attempt, status: Status) -> bool:
+        """Whether it has neither computed nor told progress for so long that it must be waiting for a person."""
+        if status.cpu_seconds is None:  # its engine shows no windows, or the transport cannot tell
+            return False
+        attempt.activity = watch(attempt.activity, time.monotonic(), status.cpu_seconds, status.tails)
+        return attempt.activity.idle >= self.settings.stuck_after * 60.0
+
+    def _stop(self, attempt: Attempt, outcome: Outcome, reason: str) -> None:
+        attempt.stopping, attempt.stop_outcome = reason, outcome
         self._stops[attempt.id] = self._finishing.submit(attempt.worker.worker_id, self._stop_tree, attempt)
 
     def _look_whether_prepared(self, attempt: Attempt) -> None:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ras_runner.hecras.results import ResultSummary
 
 T = TypeVar("T")
-#: Why an attempt is stopped when the user asked for it; any other reason is a time limit.
-CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +126,7 @@ class Work:
         if summary.outcome.success:
             return self._publish(attempt, verified)
         if attempt.stopping:
-            outcome = Outcome.CANCELLED if attempt.stopping == CANCELLED else Outcome.TIMED_OUT
-            return Ended(attempt, outcome, attempt.stopping)
+            return Ended(attempt, attempt.stop_outcome, attempt.stopping)
         if exit_code is None:
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
         reason = "; ".join(part for part in (attempt.note, summary.reason) if part)

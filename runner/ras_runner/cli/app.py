@@ -100,6 +100,10 @@ def execute(
         float | None,
         typer.Option("--timeout", min=0.001, help="Stop a plan after so many minutes.", show_default=False),
     ] = None,
+    stuck_after: Annotated[
+        float,
+        typer.Option("--stuck-after", min=0.001, help="Stop a HEC-RAS that waits in a window after so many minutes."),
+    ] = 10.0,
     retries: Annotated[int, typer.Option("--retries", min=0, help="Repeat a plan whose model failed.")] = 0,
     lost_after: Annotated[
         float,
@@ -125,6 +129,7 @@ def execute(
         num_cores=num_cores,
         max_concurrent=max_concurrent,
         timeout=timeout,
+        stuck_after=stuck_after,
         retries=retries,
         lost_after=lost_after,
         force_rerun=force,

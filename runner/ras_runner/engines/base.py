@@ -82,12 +82,14 @@ class Commands:
         whole_tree: the run goes on until every process it started has ended, not only the last step
             (Ras.exe may end before its solver).
         unlimited_stack: raise the stack limit (the Linux solvers need it for large 2D models).
+        shows_windows: it may wait in a window for a person who is not there (a modal dialog).
     """
 
     steps: tuple[tuple[str, ...], ...]
     environment: dict[str, str] = field(default_factory=dict)
     unlimited_stack: bool = False
     whole_tree: bool = False
+    shows_windows: bool = False
 
 
 class Engine(Protocol):

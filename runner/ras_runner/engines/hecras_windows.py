@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ras_runner.engines.base import Commands, Stage, StagedFile, System
 from ras_runner.engines.common import hecras_release, read_outcome, staged_files
@@ -16,7 +16,7 @@ from ras_runner.hecras.plan import set_current_plan
 from ras_runner.hecras.text import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ras_runner.engines.base import EngineRun, RunSettings
     from ras_runner.hecras.inputs import PlanInputs
@@ -30,6 +30,7 @@ INSTALL_FOLDERS = (
 )
 #: In ``.bcoNN``, with ``Write Detailed= 1``.
 _SOLVER_STARTED = re.compile(r"Starting Unsteady Flow Computations", re.IGNORECASE)
+Exe = TypeVar("Exe", bound=PurePath)
 _VERSION = re.compile(r"^(\d+)(?:\.(\d+))?(?:\.(\d+))?")
 
 
@@ -114,7 +115,7 @@ class HecRasWindowsEngine:
         del settings  # cores are in the staged plan file
         prj, exe = f"{staged_name}.prj", str(self.ras_exe)
         step = (exe, prj, "-c") if self._old_command_line else (exe, "-c", prj, f"{staged_name}.p{plan.number}")
-        return Commands((step,), whole_tree=True)
+        return Commands((step,), whole_tree=True, shows_windows=True)
 
     def progress(self, tails: Sequence[str], plan: Plan) -> float | None:
         """Fraction of the simulated time that is done."""
@@ -148,21 +149,43 @@ def find_ras_exe(version: str = "", folders: Sequence[PurePath] = INSTALL_FOLDER
     Raises:
         OperatorError: none is installed; says which folders were searched and what they hold.
     """
-    found = {exe.parent.name: exe for folder in folders for exe in sorted(Path(folder).glob("*/Ras.exe"))}
+    installed = [exe for folder in folders for exe in sorted(Path(folder).glob("*/Ras.exe"))]
+    return choose_ras_exe(installed, version, folders)
+
+
+def choose_ras_exe(installed: Iterable[Exe], version: str, folders: Sequence[PurePath], host: str = "") -> Exe:
+    """The Ras.exe of a version, or of the newest one.
+
+    Args:
+        installed: those that were found, each in the folder of its version.
+        version: the version wanted, ``6.6``; the newest when empty.
+        folders: where they were looked for, for the message.
+        host: the machine they are on, for the message.
+
+    Raises:
+        OperatorError: none is installed; says which folders were searched and what they hold.
+    """
+    found = {exe.parent.name: exe for exe in installed}
     if version:
         if version in found:
             return found[version]
     elif found:
-        return found[max(found, key=_version_key)]
+        return found[newest_version(found)]
     looked = ", ".join(str(folder / (version or "<version>") / "Ras.exe") for folder in folders)
     raise OperatorError(
         f"HEC-RAS {version}".rstrip()
         + f" is not installed: looked for {looked}"
         + (f"; found {', '.join(sorted(found, key=_version_key))}" if found else ""),
         step="check engine",
+        host=host,
         action="install HEC-RAS, or give the path of Ras.exe, or ask for the stand-in engine by name "
         "(--engine standin: not for engineering use)",
     )
+
+
+def newest_version(versions: Iterable[str]) -> str:
+    """The newest of some versions; empty when there is none."""
+    return max(versions, key=_version_key, default="")
 
 
 def _version_key(version: str) -> tuple[int, ...]:

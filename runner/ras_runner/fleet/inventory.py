@@ -12,7 +12,13 @@ from typing import Any
 from ras_runner.errors import InputError
 
 #: Worker type of the hosts of a group, unless ``ras_worker_type`` says otherwise.
-GROUP_TYPES = {"local": "local", "docker_workers": "docker", "ssh_workers": "ssh"}
+GROUP_TYPES = {
+    "local": "local",
+    "docker_workers": "docker",
+    "psexec_workers": "psexec",
+    "ssh_workers": "ssh",
+    "winrm_workers": "winrm",
+}
 #: Where an inventory is looked for when none is named, below the current folder.
 DEFAULT_INVENTORY = Path("inventory") / "local.yml"
 _STEP = "read inventory"

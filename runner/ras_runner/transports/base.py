@@ -61,6 +61,7 @@ class Probe:
         whole_tree: alive as long as any process of the attempt is, even when the script has ended
             (Ras.exe may end before its solver).
         files_only: no look at processes: something else knows whether it is alive.
+        cpu: the CPU time of its processes is wanted.
     """
 
     attempt: str
@@ -69,6 +70,7 @@ class Probe:
     progress_files: tuple[PurePath, ...] = ()
     whole_tree: bool = False
     files_only: bool = False
+    cpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Status:
         seconds: from the claim to exit.json, by the worker's clock; None while there is none.
         tails: the ends of the progress files that exist.
         note: one sentence on how it ended that its files cannot tell (``out of memory ...``); empty if there is none.
+        cpu_seconds: CPU time of the processes that it has now; None where that is not known or was not asked for.
     """
 
     alive: bool
@@ -88,6 +91,7 @@ class Status:
     seconds: float | None = None
     tails: tuple[str, ...] = ()
     note: str = ""
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

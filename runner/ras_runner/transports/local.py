@@ -195,7 +195,10 @@ class LocalTransport:
             self._forget(probe.attempt)
         tails = (self.read(path, last=_TAIL_BYTES) for path in probe.progress_files)
         seconds = None if exit_code is None else self._seconds(Path(probe.folder))
-        return Status(alive, exit_code, seconds, tuple(tail.decode("latin-1") for tail in tails if tail))
+        cpu = oscalls.cpu_seconds(probe.attempt, probe.native_id) if probe.cpu and alive else None
+        return Status(
+            alive, exit_code, seconds, tuple(tail.decode("latin-1") for tail in tails if tail), cpu_seconds=cpu
+        )
 
     @staticmethod
     def _seconds(folder: Path) -> float | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -126,3 +129,12 @@ def default_worker_folder() -> Path:
     return (
         Path(r"C:\RasRemote") if sys.platform == "win32" else Path(platformdirs.user_cache_dir("ras-runner")) / "worker"
     )
+
+
+def this_owner() -> str:
+    """``user@host`` of this controller: whose services and containers its own are."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without an entry in the user database
+        user = "unknown"
+    return re.sub(r"[^A-Za-z0-9@._-]", "_", f"{user}@{socket.gethostname()}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import re
-import socket
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,7 +11,7 @@ from ras_runner.engines.hecras_linux import HecRasLinuxEngine
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.transports.docker import ContainerSettings, DockerTransport, missing_image
 from ras_runner.transports.docker_api import DockerDaemon, ImageNotFound
-from ras_runner.workers.base import Worker
+from ras_runner.workers.base import Worker, this_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -175,12 +172,3 @@ def _standin(spec: LinuxSpec, version: str, host: str, how_to_build: str) -> Eng
             action=f"build it with: {how_to_build}",
         )
     return StandinEngine(System.POSIX, (STANDIN_COMMAND,))
-
-
-def this_owner() -> str:
-    """``user@host`` of this controller: whose containers its containers are."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user id without an entry in the user database
-        user = "unknown"
-    return re.sub(r"[^A-Za-z0-9@._-]", "_", f"{user}@{socket.gethostname()}")
