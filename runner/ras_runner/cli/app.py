@@ -324,12 +324,28 @@ def doctor(
         list[str] | None, typer.Argument(help="Hosts of the inventory; all if left out.", show_default=False)
     ] = None,
     inventory: InventoryOption = None,
+    reap: Annotated[
+        bool, typer.Option("--reap", help="Remove the services that earlier starts of ours have left on Windows hosts.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Find out what keeps machines from being workers, and what to do about it; changes nothing."""
+    """Find out what keeps machines from being workers, and what to do about it; changes nothing without --reap."""
     from ras_runner.cli import doctor as doctor_command
 
-    _leave(EXIT_OK if doctor_command.doctor(inventory, hosts or [], as_json=json) else EXIT_NO_WORKER)
+    well = doctor_command.doctor(inventory, hosts or [], reap=reap, as_json=json)
+    _leave(EXIT_OK if well else EXIT_NO_WORKER)
+
+
+@app.command()
+def sessions(
+    host: Annotated[str, typer.Argument(help="Windows host of the inventory.", show_default=False)],
+    inventory: InventoryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the sessions of a Windows host, and whose desktop its plans would get."""
+    from ras_runner.cli import doctor as doctor_command
+
+    _leave(EXIT_OK if doctor_command.sessions(inventory, host, as_json=json) else EXIT_NO_WORKER)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ras_runner.cli.output import console, print_json, talk
+from ras_runner.cli.output import console, print_json, print_table, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "red", "not checked": "dim"}
 
 
-def doctor(inventory: Path | None, hosts: Sequence[str], *, as_json: bool) -> bool:
-    """Examine hosts and show what was found.
+def doctor(inventory: Path | None, hosts: Sequence[str], *, reap: bool, as_json: bool) -> bool:
+    """Examine hosts and show what was found; with ``reap`` our leftovers on Windows hosts go first.
 
     Returns:
         False when one of them cannot be a worker as it is.
@@ -27,6 +27,8 @@ def doctor(inventory: Path | None, hosts: Sequence[str], *, as_json: bool) -> bo
 
     source, entries = worker_entries(inventory)
     chosen = _chosen(entries, hosts, source)
+    if reap:
+        _reap(chosen)
     talk(f"examining {len(chosen)} worker{'s' * (len(chosen) != 1)} from {source}; nothing is changed")
     found = examine(chosen)
     if as_json:
@@ -35,6 +37,47 @@ def doctor(inventory: Path | None, hosts: Sequence[str], *, as_json: bool) -> bo
         for examination in found:
             _show(examination, every=len(found) == 1)
     return not any(examination.failed for examination in found)
+
+
+def _reap(chosen: Sequence[WorkerEntry]) -> None:
+    from ras_runner.errors import RasRunnerError
+    from ras_runner.fleet.doctor import reap
+
+    for entry in chosen:
+        try:
+            for name in reap(entry):
+                talk(f"{entry.name}: removed the service {name}")
+        except RasRunnerError as error:
+            talk(f"{entry.name}: nothing was removed: {error}")
+
+
+def sessions(inventory: Path | None, host: str, *, as_json: bool) -> bool:
+    """Show the sessions of a host.
+
+    Returns:
+        False when none of them has a desktop for its plans.
+    """
+    from ras_runner.errors import OperatorError
+    from ras_runner.fleet.doctor import host_sessions
+    from ras_runner.fleet.pool import worker_entries
+
+    source, entries = worker_entries(inventory)
+    (entry,) = _chosen(entries, [host], source)
+    found, chosen = host_sessions(entry)
+    used = "" if isinstance(chosen, OperatorError) else chosen.id
+    rows = [{"id": s.id, "user": s.user, "session": s.name, "state": s.state, "plans": s.id == used} for s in found]
+    if as_json:
+        print_json(rows)
+    else:
+        cells = [
+            [str(row["id"]), str(row["user"]), str(row["session"]), str(row["state"]), "here" * bool(row["plans"])]
+            for row in rows
+        ]
+        print_table(f"Sessions of {entry.name}", ["id", "user", "session", "state", "plans"], cells, right=(0,))
+    if isinstance(chosen, OperatorError):
+        talk(str(chosen))
+        return False
+    return True
 
 
 def _chosen(entries: Sequence[WorkerEntry], hosts: Sequence[str], source: str) -> list[WorkerEntry]:

@@ -14,19 +14,24 @@ from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.errors import InputError, RasRunnerError
+from ras_runner.errors import InputError, OperatorError, RasRunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ras_runner.fleet.inventory import WorkerEntry
+    from ras_runner.transports.windows_sessions import WindowsSession
 
 #: Worker type -> module with ``checks(parameters)``.
 CHECKS = {
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
+    "psexec": "ras_runner.fleet.checks.psexec",
     "ssh": "ras_runner.fleet.checks.ssh",
+    "winrm": "ras_runner.fleet.checks.winrm",
 }
+#: Worker types whose machines are Windows hosts.
+WINDOWS_TYPES = ("psexec", "winrm")
 #: Hosts that are looked at at once.
 _AT_ONCE = 64
 
@@ -173,7 +178,7 @@ def _examined(entry: WorkerEntry) -> Examination:
 
 
 def _system(worker_type: str) -> str:
-    windows = sys.platform == "win32" if worker_type == "local" else worker_type in ("psexec", "winrm")
+    windows = sys.platform == "win32" if worker_type == "local" else worker_type in WINDOWS_TYPES
     return "windows" if windows else "linux"
 
 
@@ -188,6 +193,44 @@ def _finding(check: Check, before: Mapping[str, Finding]) -> Finding:
         return Finding(Verdict.FAILED, error.cause, error.action)
     except OSError as error:
         return Finding(Verdict.FAILED, str(error))
+
+
+def reap(entry: WorkerEntry) -> list[str]:
+    """Remove the services that earlier starts of this controller have left on a host; their names.
+
+    Raises:
+        RasRunnerError: the host cannot be looked at.
+    """
+    if entry.type != "psexec":
+        return []
+    from ras_runner.validation import validated
+    from ras_runner.workers.psexec import PsExecSpec, psexec_transport
+
+    spec = validated(PsExecSpec, entry.parameters, "worker type psexec")
+    return psexec_transport(spec).services.reap()
+
+
+def host_sessions(entry: WorkerEntry) -> tuple[list[WindowsSession], WindowsSession | OperatorError]:
+    """The sessions of a Windows host, and the one whose desktop its plans would get, or why none will do.
+
+    Raises:
+        InputError: it is no Windows worker, or a parameter is wrong.
+        WorkerError, OperatorError: the host cannot be asked.
+    """
+    from ras_runner.transports.windows_sessions import choose_session, read_sessions
+
+    if entry.type not in WINDOWS_TYPES:
+        raise InputError(
+            f"{entry.name} is a worker of type {entry.type or 'none'}: only Windows hosts have sessions",
+            step="sessions",
+            action=f"name a host of type {' or '.join(WINDOWS_TYPES)}",
+        )
+    facts, wanted = import_module(CHECKS[entry.type]).host_facts(entry.parameters)
+    found = read_sessions(facts.sessions)
+    try:
+        return found, choose_session(found, wanted.session, wanted.user or facts.user, wanted.host)
+    except OperatorError as error:
+        return found, error
 
 
 def as_data(examinations: Sequence[Examination]) -> list[dict[str, Any]]:

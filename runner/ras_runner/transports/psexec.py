@@ -23,6 +23,7 @@ from ras_runner.transports.psexec_service import LostLaunchError, NotStartedErro
 from ras_runner.transports.smb import SmbFiles
 from ras_runner.transports.smb_errors import NOT_FOUND, AgainError, SmbStatusError, status_error
 from ras_runner.transports.smb_share import Share
+from ras_runner.transports.windows_powershell import Ran
 from ras_runner.transports.windows_processes import (
     BadListError,
     KnownTree,
@@ -174,23 +175,34 @@ class PsExecTransport(SmbFiles):
         )
 
     def _command(self, arguments: Sequence[str], limit: float) -> str:
+        return _text(self.run(join_cmd(arguments), b"", step="run command", limit=limit).stdout)
+
+    def run(self, command: str, stdin: bytes, *, step: str, limit: float) -> Ran:
+        """Run a command line without a desktop to its end; its stderr is among its output.
+
+        Raises:
+            OperatorError: share and worker folder are not the same place.
+            TransientError: it did not end within ``limit`` seconds.
+        """
         folder = self.root / "q" / uuid.uuid4().hex[:10]
-        lines = ["@echo off", f"{join_cmd(arguments)} >out 2>&1 <nul", ">end.tmp echo %ERRORLEVEL%", "ren end.tmp end"]
-        self.put([Upload("\r\n".join([*lines, ""]).encode("ascii"), folder / "call.cmd")])
+        lines = ["@echo off", f"{command} >out 2>&1 <in", ">end.tmp echo %ERRORLEVEL%", "ren end.tmp end", ""]
+        call = Upload("\r\n".join(lines).encode("ascii"), folder / "call.cmd")
+        self.put([call, Upload(stdin, folder / "in")])
         try:
             self.services.start(Start("cmd.exe", r"/d /c .\call.cmd", str(folder)))
             end, wait = time.monotonic() + limit, 0.03
-            while self.read(folder / "end") is None:
+            while (code := self.read(folder / "end")) is None:
                 if time.monotonic() > end:
                     raise TransientError(
-                        f"{arguments[0]} did not end within {limit:.0f} s",
-                        step="run command",
+                        f"{command[:60]} did not end within {limit:.0f} s",
+                        step=step,
                         host=self.host,
                         action="look at the host's load; it is tried again",
                     )
                 time.sleep(wait)
                 wait = min(wait * 1.3, 0.5)
-            return _text(self.read(folder / "out", last=1 << 22) or b"")
+            output = self.read(folder / "out", last=1 << 22) or b""
+            return Ran(int(code) if code.strip().lstrip(b"-").isdigit() else 1, output, "")
         except NotStartedError as error:
             if _NO_FOLDER.search(error.cause):
                 raise self._elsewhere(error) from error

@@ -248,9 +248,15 @@ class Services:
             WorkerError, OperatorError: they cannot be listed.
         """
 
+        from pypsexec.exceptions import SCMRException
+
         def work(link: Link) -> set[str]:
             admin = Share(link.tree(rf"\\{self.host}\ADMIN$"))
-            return {entry.name.removesuffix(".exe") for entry in admin.folder("")} | _service_names(link)
+            files = {entry.name.removesuffix(".exe") for entry in admin.folder("")}
+            try:
+                return files | _service_names(link)
+            except SCMRException as error:
+                raise self._service_error(error.return_code) from error
 
         try:
             found = self._links.call("find leftovers", lambda link: _clean(link, lambda: work(link)))

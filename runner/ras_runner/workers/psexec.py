@@ -86,24 +86,7 @@ def init_psexec_worker(parameters: Mapping[str, Any]) -> Worker:
         WorkerError: the host is not to be reached.
     """
     spec = validated(PsExecSpec, parameters, "worker type psexec")
-    share, root = PureWindowsPath(spec.share_path), PureWindowsPath(spec.worker_folder)
-    if share.drive[2:].partition("\\")[0].casefold() != spec.hostname.casefold():
-        raise OperatorError(
-            f"the share {spec.share_path} is on another machine than {spec.hostname}, which is to run the plans",
-            step="init worker",
-            host=spec.hostname,
-            action="share a folder of the host itself, and name the host alike in hostname and share_path",
-        )
-    password = resolve_secret(spec.password) if spec.password else None
-    transport = PsExecTransport(
-        share,
-        root,
-        SmbLogin(spec.hostname, spec.account, password, spec.port),
-        session=spec.session_id,
-        user=spec.username or getpass.getuser(),
-        owner=this_owner(),
-        system_account=spec.system_account,
-    )
+    transport = psexec_transport(spec)
     if spec.system_account:
         warnings.warn(
             f"worker {spec.worker_id} runs plans as SYSTEM: they can do everything on {spec.hostname}, and HEC-RAS's "
@@ -113,6 +96,32 @@ def init_psexec_worker(parameters: Mapping[str, Any]) -> Worker:
     transport.prepare()
     transport.session()
     return Worker("psexec", spec, _engine(spec, transport), transport)
+
+
+def psexec_transport(spec: PsExecSpec) -> PsExecTransport:
+    """The way to the host; nothing is done before the first call.
+
+    Raises:
+        OperatorError: the share is on another machine, the libraries are not installed, or the password cannot be had.
+    """
+    share, root = PureWindowsPath(spec.share_path), PureWindowsPath(spec.worker_folder)
+    if share.drive[2:].partition("\\")[0].casefold() != spec.hostname.casefold():
+        raise OperatorError(
+            f"the share {spec.share_path} is on another machine than {spec.hostname}, which is to run the plans",
+            step="init worker",
+            host=spec.hostname,
+            action="share a folder of the host itself, and name the host alike in hostname and share_path",
+        )
+    password = resolve_secret(spec.password) if spec.password else None
+    return PsExecTransport(
+        share,
+        root,
+        SmbLogin(spec.hostname, spec.account, password, spec.port),
+        session=spec.session_id,
+        user=spec.username or getpass.getuser(),
+        owner=this_owner(),
+        system_account=spec.system_account,
+    )
 
 
 def _engine(spec: PsExecSpec, transport: PsExecTransport) -> Engine:

@@ -84,10 +84,20 @@ def init_winrm_worker(parameters: Mapping[str, Any]) -> Worker:
     """
     spec = validated(WinRmSpec, parameters, "worker type winrm")
     require_winrm(spec.auth)
-    powershell = PowerShell(WinRmShell(_login(spec)), spec.worker_folder)
+    powershell = winrm_powershell(spec)
     found = prepare_host(powershell, spec)
     engine = windows_engine(spec, found, powershell.host)
     return Worker("winrm", spec, engine, desktop_transport(powershell, _files(spec, powershell), spec, found))
+
+
+def winrm_powershell(spec: WinRmSpec) -> PowerShell:
+    """Our programs on the host; nothing is done before the first call.
+
+    Raises:
+        InputError: a file that a parameter names is not there.
+        OperatorError: the password cannot be had.
+    """
+    return PowerShell(WinRmShell(_login(spec)), spec.worker_folder)
 
 
 def _login(spec: WinRmSpec) -> WinRmLogin:

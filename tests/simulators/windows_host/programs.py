@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 import json
@@ -13,8 +14,13 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import pip
+from tests.simulators.windows_host.facts import facts
 from tests.simulators.windows_host.paexec import StartError
+from tests.simulators.windows_host.smbd import USER
 from tests.wine.wine import PYTHON, Windows
+
+from ras_runner.transports.windows_powershell import command_line as powershell_command
+from ras_runner.transports.windows_powershell import script_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,14 +100,25 @@ class NoPrograms:
         here = self._root.joinpath(*path.parts[2:])
         if [part.lower() for part in path.parts[:2]] != ["c:\\", "rasremote"] or not here.is_dir():
             raise StartError(267, "The directory name is invalid.")
-        if r".\call.cmd" in command_line and '"query.exe" "session"' in (here / "call.cmd").read_text("ascii"):
-            (here / "out").write_bytes(self._state.session_table().encode("cp437", "replace"))
-            (here / "end").write_text("0\r\n", encoding="ascii")
+        called = (here / "call.cmd").read_text("ascii") if r".\call.cmd" in command_line else ""
+        if '"query.exe" "session"' in called:
+            self._answer(here, self._state.session_table().encode("cp437", "replace"))
+        elif powershell_command() in called:
+            call = json.loads(base64.b64decode(b"".join((here / "in").read_bytes().split()), validate=True))
+            if call["script"] != script_text("facts"):
+                raise StartError(2, f"not simulated here: {call['script']}")
+            answer = {"ok": True, "value": facts(self._state, USER)}
+            self._answer(here, b"ras-runner " + base64.b64encode(json.dumps(answer).encode()))
         elif r".\run.cmd" in command_line and self._play is not None:
             self._play(here)
         else:
             raise StartError(2, f"not simulated here: {command_line}")
         return next(self._pids)
+
+    @staticmethod
+    def _answer(folder: Path, output: bytes) -> None:
+        (folder / "out").write_bytes(output)
+        (folder / "end").write_text("0\r\n", encoding="ascii")
 
     def stop(self) -> None:
         """Nothing runs."""

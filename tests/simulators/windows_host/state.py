@@ -74,6 +74,17 @@ class HostState:
     faults: dict[str, list[int]] = field(default_factory=dict)
     starts: list[dict[str, object]] = field(default_factory=list)
     when_started: Callable[[], None] = lambda: None
+    remote_registry: tuple[str, ...] = ("Running", "Auto")
+    rights: list[str] | None = field(
+        default_factory=lambda: [
+            "SeNetworkLogonRight = *S-1-1-0",
+            "SeInteractiveLogonRight = *S-1-5-32-544,*S-1-1-0",
+            "SeBatchLogonRight = *S-1-1-0",
+        ]
+    )
+    ras_exe: list[str] = field(default_factory=lambda: [r"C:\Program Files (x86)\HEC\HEC-RAS\6.6\Ras.exe"])
+    free: int = 1 << 40
+    ahead: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def session_table(self) -> str:

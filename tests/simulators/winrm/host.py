@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.simulators.windows_host.facts import facts
 from tests.simulators.windows_host.state import HostState
 from tests.simulators.winrm.wsman import Answer
 from tests.wine.wine import PYTHON, Windows
@@ -247,6 +248,10 @@ def attempts(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any
     return {"attempts": found}
 
 
+def tell_facts(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
+    return facts(host.state, user)
+
+
 def write(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
     host.writing()
     path = here(p["path"])
@@ -368,6 +373,7 @@ def trim(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
 PROGRAMS: dict[str, Callable[[SimulatedHost, dict[str, Any], str], dict[str, Any]]] = {
     "attempts": attempts,
     "claim": claim,
+    "facts": tell_facts,
     "launch": launch,
     "list": list_folder,
     "look": look,

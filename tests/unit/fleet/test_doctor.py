@@ -23,7 +23,7 @@ FACTS = {
     "administrator": True,
     "token_filter_policy": 1,
     "remote_registry": ["Running", "Auto"],
-    "sessions": [],
+    "sessions": "",
     "rights": [
         "SeNetworkLogonRight = *S-1-1-0,*S-1-5-32-544",
         "SeInteractiveLogonRight = Guest,*S-1-5-32-545",
@@ -40,6 +40,10 @@ FACTS = {
 
 def facts(**changes: object) -> windows.WindowsFacts:
     return windows.WindowsFacts.model_validate({**FACTS, **changes})
+
+
+def wanted(version: str = "") -> windows.Wanted:
+    return windows.Wanted("pc1", r"C:\RasRemote", "hecras-windows", "", version, 8)
 
 
 def host(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> WorkerEntry:
@@ -142,7 +146,7 @@ def test_an_hour_of_skew_is_told_and_a_slow_answer_is_none():
 def test_a_good_windows_host():
     good = facts()
     looks = (windows.administrator(good), windows.remote_registry(good), windows.user_rights(good))
-    assert [look.verdict for look in (*looks, windows.engine(good, "6.6"))] == [Verdict.OK] * 4
+    assert [look.verdict for look in (*looks, windows.engine(good, wanted("6.6")))] == [Verdict.OK] * 4
 
 
 def test_a_filtered_token_is_told_from_a_user_without_rights():
@@ -167,9 +171,9 @@ def test_remote_registry(service: tuple[str, ...], verdict: str):
 
 
 def test_hecras_that_lacks_is_of_another_version_or_on_old_windows():
-    assert "there is no Ras.exe" in windows.engine(facts(ras_exe=()), "").evidence
-    assert windows.engine(facts(), "6.5").evidence.startswith("version 6.5 is not there, but C:\\")
-    assert windows.engine(facts(build=9600), "").verdict is Verdict.WARNING
+    assert "there is no Ras.exe" in windows.engine(facts(ras_exe=()), wanted()).evidence
+    assert windows.engine(facts(), wanted("6.5")).evidence.startswith("version 6.5 is not there, but C:\\")
+    assert windows.engine(facts(build=9600), wanted()).verdict is Verdict.WARNING
 
 
 def test_wrong_variables_of_one_host_do_not_hide_the_others():

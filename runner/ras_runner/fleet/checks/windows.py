@@ -1,18 +1,24 @@
-"""What is asked of every Windows host, whatever way there: looks at what scripts/windows_facts.ps1 prints."""
+"""What is asked of every Windows host, whatever way there: looks at what the program ``facts`` has found out."""
 
 from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ras_runner.engines.hecras_windows import INSTALL_FOLDERS
 from ras_runner.errors import WorkerError
-from ras_runner.fleet.doctor import Finding, Verdict
+from ras_runner.fleet.checks import common
+from ras_runner.fleet.doctor import Check, Finding, Verdict
+from ras_runner.transports.windows_sessions import choose_session, read_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from ras_runner.transports.windows_powershell import PowerShell
 
 #: Logon rights of User Rights Assignment -> what they are for.
 RIGHTS = {
@@ -22,6 +28,33 @@ RIGHTS = {
 }
 #: Windows 10 1809 and Server 2019: the first that current HEC-RAS releases are tested on.
 OLDEST_BUILD = 17763
+#: A question takes about so long, seconds.
+_ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a host should have, by the parameters of its worker.
+
+    Attributes:
+        host: its name.
+        folder: the worker folder.
+        engine: ``hecras-windows`` or ``standin``.
+        ras_exe: path of Ras.exe; empty for HEC's install folders.
+        version: of HEC-RAS; empty for any.
+        cores: that plans may use.
+        session: whose desktop plans get.
+        user: who has to be logged on there; empty for who asks.
+    """
+
+    host: str
+    folder: str
+    engine: str
+    ras_exe: str
+    version: str
+    cores: int
+    session: int | Literal["auto"] = "auto"
+    user: str = ""
 
 
 class WindowsFacts(BaseModel):
@@ -35,7 +68,7 @@ class WindowsFacts(BaseModel):
         administrator: he acts with administrator's rights.
         token_filter_policy: LocalAccountTokenFilterPolicy; None when it is not set.
         remote_registry: state and start mode of the service; empty when there is none.
-        sessions: the lines of ``query session``.
+        sessions: what ``query session`` printed.
         rights: lines ``SeBatchLogonRight = *S-1-5-32-544,name``; None when they could not be read.
         ras_exe: paths of Ras.exe.
         folder_exists: the worker folder is there.
@@ -54,7 +87,7 @@ class WindowsFacts(BaseModel):
     administrator: bool
     token_filter_policy: int | None = None
     remote_registry: tuple[str, ...] = ()
-    sessions: tuple[str, ...] = ()
+    sessions: str = ""
     rights: tuple[str, ...] | None = None
     ras_exe: tuple[str, ...] = ()
     folder_exists: bool = False
@@ -64,22 +97,46 @@ class WindowsFacts(BaseModel):
     now: float
 
 
-def read_facts(output: str, host: str) -> WindowsFacts:
-    """The script's line of JSON.
+def ask(powershell: PowerShell, wanted: Wanted) -> WindowsFacts:
+    """Find out what a host is and has.
+
+    Args:
+        powershell: our programs there.
+        wanted: what it should have.
 
     Raises:
-        WorkerError: it is not that.
+        TransientError, WorkerError, OperatorError: it cannot be asked, and why.
     """
-    line = next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
+    patterns = [wanted.ras_exe] if wanted.ras_exe else [str(folder / "*" / "Ras.exe") for folder in INSTALL_FOLDERS]
+    answer = powershell.call("facts", {"folder": wanted.folder, "patterns": patterns}, step="doctor", limit=30.0)
     try:
-        return WindowsFacts.model_validate_json(line)
+        return WindowsFacts.model_validate(answer)
     except ValueError as error:
         raise WorkerError(
-            f"the host did not say what it has: {output.strip()[:200] or 'it said nothing'}",
+            f"the host did not say what it has: {error}",
             step="doctor",
-            host=host,
-            action="run Windows PowerShell 5.1 there by hand: it may be closed by a policy",
+            host=powershell.host,
+            action="Windows PowerShell 5.1 there has to run in full language mode",
         ) from error
+
+
+def fact_checks(wanted: Wanted, facts: Callable[[], WindowsFacts], needs: tuple[str, ...]) -> list[Check]:
+    """What every worker on a Windows host needs once programs can be run there.
+
+    Args:
+        wanted: what it should have.
+        facts: of the host.
+        needs: requirements without which nothing can be asked.
+    """
+    return [
+        Check("user-rights", lambda: user_rights(facts()), needs),
+        Check("session", lambda: session(facts(), wanted), needs),
+        Check("engine", lambda: engine(facts(), wanted), needs),
+        Check("terms", terms, ("engine",)),
+        Check("cores", lambda: common.cores(facts().cores, wanted.cores), needs),
+        Check("disk", lambda: room(facts(), wanted.folder), needs),
+        Check("clock", lambda: common.skew(facts().now - time.time(), _ANSWER_SECONDS), needs),
+    ]
 
 
 def administrator(facts: WindowsFacts) -> Finding:
@@ -135,20 +192,42 @@ def _granted(lines: Sequence[str]) -> dict[str, set[str]]:
     return granted
 
 
-def engine(facts: WindowsFacts, version: str) -> Finding:
-    """Whether HEC-RAS is installed, in the version that is wanted.
+def session(facts: WindowsFacts, wanted: Wanted) -> Finding:
+    """Which session's desktop plans would get; raises OperatorError, which shows them all, when none will do."""
+    sessions = read_sessions(facts.sessions)
+    if not sessions:
+        return Finding(Verdict.NOT_CHECKED, "`query session` tells nothing there (Windows Home has no query.exe)")
+    chosen = choose_session(sessions, wanted.session, wanted.user or facts.user, wanted.host)
+    return Finding(Verdict.OK, f"session {chosen}")
 
-    Args:
-        facts: of the host.
-        version: ``6.6``, or empty for any.
-    """
+
+def engine(facts: WindowsFacts, wanted: Wanted) -> Finding:
+    """Whether HEC-RAS is installed, in the version that is wanted."""
+    if wanted.engine == "standin":
+        return Finding(Verdict.NOT_CHECKED, "the stand-in's program is looked for when the worker is made")
     shown = ", ".join(facts.ras_exe)
     if not facts.ras_exe:
-        return Finding(Verdict.FAILED, "there is no Ras.exe in C:\\Program Files (x86)\\HEC\\HEC-RAS")
-    if version and not any(f"\\{version}\\" in path for path in facts.ras_exe):
-        return Finding(Verdict.FAILED, f"version {version} is not there, but {shown}", "install it, or correct version")
+        where = wanted.ras_exe or " and ".join(map(str, INSTALL_FOLDERS))
+        return Finding(Verdict.FAILED, f"there is no Ras.exe: looked for {where}")
+    if wanted.version and not any(f"\\{wanted.version}\\" in path for path in facts.ras_exe):
+        return Finding(
+            Verdict.FAILED, f"version {wanted.version} is not there, but {shown}", "install it, or correct version"
+        )
     old = f"; Windows build {facts.build} is older than {OLDEST_BUILD}" if facts.build < OLDEST_BUILD else ""
     return Finding(Verdict.WARNING if old else Verdict.OK, shown + old)
+
+
+def folder(facts: WindowsFacts, wanted: Wanted) -> Finding:
+    """Whether the worker folder is there."""
+    there = "is there" if facts.folder_exists else "will be made by the first plan"
+    return Finding(Verdict.OK, f"{wanted.folder} {there}")
+
+
+def room(facts: WindowsFacts, folder: str) -> Finding:
+    """Whether there is room on the worker folder's disk."""
+    if facts.free is None:
+        return Finding(Verdict.FAILED, f"there is no disk for {folder}")
+    return common.disk(facts.free, folder)
 
 
 def terms() -> Finding:
@@ -158,8 +237,3 @@ def terms() -> Finding:
         "HEC-RAS shows its terms to each user once, in a dialog that would hold a plan for ever; "
         "start it once by hand as this user to be sure",
     )
-
-
-def ahead(facts: WindowsFacts) -> float:
-    """How far the host's clock is ahead of ours, seconds."""
-    return facts.now - time.time()
