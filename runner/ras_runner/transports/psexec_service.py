@@ -171,6 +171,7 @@ class Services:
         try:
             client.create_service()
             client._service.start()
+            client._service.start = _started  # run_executable would ask for it once more
         except Exception as error:
             self._uninstall(client, client.service_name)
             if isinstance(error, SCMRException):
@@ -237,7 +238,7 @@ class Services:
         """Remove the service and its file; what cannot be removed now is remembered."""
         try:
             client.remove_service()
-            client._service.close()
+            client._service._scmr.close()  # and with the pipe all its handles
         except Exception:  # whatever it is, the reason of the failed start is worth more
             self._left.append(name)
 
@@ -327,6 +328,10 @@ class LostLaunchError(WorkerError):
 
 class NotStartedError(WorkerError):
     """The host could not make the process."""
+
+
+def _started() -> None:
+    """It is."""
 
 
 def _clean(link: Link, work: Callable[[], Result]) -> Result:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _SMALL_BYTES = 1 << 18
-_TRIES = 3
+_TRIES, _PAUSE = 3, 0.2
 #: Seconds after which a host that takes no data is given up; the time of a transfer itself has no limit but its pace.
 _LIMIT = 60.0
 _SLOWEST = 100_000.0  # bytes a second
@@ -376,7 +376,11 @@ class SmbFiles:
                 error.path = error.path or str(self.share)
                 raise status_error(self.host, step, str(self.root), error) from error
 
-        return retrying(once, AgainError, attempts=_TRIES, first=0.2, longest=3.0)
+        try:  # what retries costs more than the call itself
+            return once()
+        except AgainError:
+            time.sleep(_PAUSE)
+            return retrying(once, AgainError, attempts=_TRIES - 1, first=_PAUSE, longest=3.0)
 
     def _share(self, link: Link) -> Share:
         return Share(link.tree(self._tree.rstrip("\\")))

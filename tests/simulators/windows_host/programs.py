@@ -1,4 +1,4 @@
-"""What starts programs on a simulated Windows host: wine, or for what needs no programs, nothing but query.exe."""
+"""What starts programs on a simulated Windows host: wine, or where none are needed, answers to the calls we make."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from tests.simulators.windows_host.paexec import StartError
 from tests.simulators.windows_host.smbd import USER
 from tests.wine.wine import PYTHON, Windows
 
+from ras_runner.engines.cmdline import quote_cmd
 from ras_runner.transports.windows_powershell import command_line as powershell_command
 from ras_runner.transports.windows_powershell import script_text
+from ras_runner.transports.windows_processes import list_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +84,7 @@ class WinePrograms:
 
 
 class NoPrograms:
-    """No programs run, but what a call script asks ``query session`` is answered; a run script may be played.
+    """No programs run: calls of ``query session`` are answered, and lists of processes; a run script may be played.
 
     Args:
         state: of the host.
@@ -100,25 +102,27 @@ class NoPrograms:
         here = self._root.joinpath(*path.parts[2:])
         if [part.lower() for part in path.parts[:2]] != ["c:\\", "rasremote"] or not here.is_dir():
             raise StartError(267, "The directory name is invalid.")
-        called = (here / "call.cmd").read_text("ascii") if r".\call.cmd" in command_line else ""
-        if '"query.exe" "session"' in called:
-            self._answer(here, self._state.session_table().encode("cp437", "replace"))
-        elif powershell_command() in called:
-            call = json.loads(base64.b64decode(b"".join((here / "in").read_bytes().split()), validate=True))
-            if call["script"] != script_text("facts"):
-                raise StartError(2, f"not simulated here: {call['script']}")
-            answer = {"ok": True, "value": facts(self._state, USER)}
-            self._answer(here, b"ras-runner " + base64.b64encode(json.dumps(answer).encode()))
-        elif r".\run.cmd" in command_line and self._play is not None:
+        if r".\run.cmd" in command_line and self._play is not None:
             self._play(here)
+        elif r".\call.cmd" in command_line and (said := self._answer(here)):
+            (here / "out").write_bytes(said)
+            (here / "end").write_text("0\r\n", encoding="ascii")
         else:
             raise StartError(2, f"not simulated here: {command_line}")
         return next(self._pids)
 
-    @staticmethod
-    def _answer(folder: Path, output: bytes) -> None:
-        (folder / "out").write_bytes(output)
-        (folder / "end").write_text("0\r\n", encoding="ascii")
+    def _answer(self, folder: Path) -> bytes:
+        call = (folder / "call.cmd").read_text("ascii")
+        if '"query.exe" "session"' in call:
+            return self._state.session_table().encode("cp437", "replace")
+        if self._play is not None and quote_cmd(list_command()) in call:
+            return b"133000000000000000\r\n4 0 1 0 System\r\n"  # nothing runs that was played
+        if powershell_command() in call:
+            told = json.loads(base64.b64decode(b"".join((folder / "in").read_bytes().split()), validate=True))
+            if told["script"] == script_text("facts"):
+                answer = {"ok": True, "value": facts(self._state, USER)}
+                return b"ras-runner " + base64.b64encode(json.dumps(answer).encode())
+        return b""
 
     def stop(self) -> None:
         """Nothing runs."""
