@@ -13,7 +13,7 @@ import uuid
 import zipfile
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 from ras_runner.errors import InputError, TransientError, WorkerError
 from ras_runner.hashing import SourceChangedError
@@ -45,10 +45,10 @@ _SLOWEST = 5e6
 class Carrier(Protocol):
     """Takes the bytes of one file to a host and back."""
 
-    def send(self, source: BinaryIO, target: PureWindowsPath) -> None:
+    def send(self, source: IO[bytes], target: PureWindowsPath) -> None:
         """Write a file there, from the beginning of ``source``."""
 
-    def fetch(self, source: PureWindowsPath, size: int, target: BinaryIO) -> None:
+    def fetch(self, source: PureWindowsPath, size: int, target: IO[bytes]) -> None:
         """Read a file of ``size`` bytes from there."""
 
 
@@ -62,7 +62,7 @@ class PieceCarrier:
     def __init__(self, powershell: PowerShell) -> None:
         self._powershell = powershell
 
-    def send(self, source: BinaryIO, target: PureWindowsPath) -> None:
+    def send(self, source: IO[bytes], target: PureWindowsPath) -> None:
         """Write a file there; a piece whose answer is lost is sent again."""
         offset = source.seek(0)
         while piece := source.read(_PIECE):
@@ -70,7 +70,7 @@ class PieceCarrier:
             self._powershell.call("write", {"path": str(target), "offset": offset, "data": data}, step="stage")
             offset += len(piece)
 
-    def fetch(self, source: PureWindowsPath, size: int, target: BinaryIO) -> None:
+    def fetch(self, source: PureWindowsPath, size: int, target: IO[bytes]) -> None:
         """Read a file from there."""
         offset = 0
         while offset < size:
@@ -133,7 +133,7 @@ class WindowsFiles:
             )
 
     def _packed(
-        self, archive: BinaryIO, waiting: Iterator[Upload], stopped: Callable[[], bool], changed: list[Upload]
+        self, archive: IO[bytes], waiting: Iterator[Upload], stopped: Callable[[], bool], changed: list[Upload]
     ) -> list[dict[str, str]]:
         """Fill an archive with the next files; what the host is told of each."""
         packed: list[dict[str, str]] = []
@@ -150,7 +150,7 @@ class WindowsFiles:
                 packed.append({"entry": entry, "target": str(file.target), "sha256": sha256.upper()})
         return packed
 
-    def _send(self, archive: BinaryIO, packed: list[dict[str, str]]) -> None:
+    def _send(self, archive: IO[bytes], packed: list[dict[str, str]]) -> None:
         token = uuid.uuid4().hex[:12]
         there = self.root / "store" / f"{token}.part"
         size = archive.seek(0, os.SEEK_END)
@@ -231,7 +231,7 @@ class WindowsFiles:
         finally:
             self._powershell.call("remove", {"path": str(there)}, step="collect")
 
-    def _unpack(self, archive: BinaryIO, sums: dict[str, str], scratch: Path) -> None:
+    def _unpack(self, archive: IO[bytes], sums: dict[str, str], scratch: Path) -> None:
         try:
             with zipfile.ZipFile(archive) as packed:
                 for name, expected in sums.items():

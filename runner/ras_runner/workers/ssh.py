@@ -41,6 +41,7 @@ class SshSpec(WorkerSpec):
     """Parameters of ``init_ras_worker("ssh", ...)``.
 
     Attributes:
+        os: of the host; ``windows`` has other parameters: see ``SshWindowsSpec``.
         hostname: name or address of the host.
         username: who logs on.
         port: of its SSH server.
@@ -56,6 +57,7 @@ class SshSpec(WorkerSpec):
     """
 
     worker_id: WorkerId = "ssh"
+    os: Literal["linux", "windows"] = "linux"
     engine: Literal["hecras-linux", "standin"] = "hecras-linux"
     hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:%-]*$")]
     username: Annotated[str, Field(pattern=r"^[^\s@:]+$")]
@@ -78,6 +80,10 @@ def init_ssh_worker(parameters: Mapping[str, Any]) -> Worker:
         OperatorError: the host, its key, ours, its folder, tools or engine cannot be used; says which.
         WorkerError: the host is not to be reached.
     """
+    if parameters.get("os") == "windows":
+        from ras_runner.workers.ssh_windows import init_ssh_windows_worker
+
+        return init_ssh_windows_worker(parameters)
     spec = validated(SshSpec, parameters, "worker type ssh")
     asyncssh_module()
     way = login(
