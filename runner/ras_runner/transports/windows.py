@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 import time
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,6 +88,7 @@ class WindowsTransport:
         self.read, self.claim = files.read, files.claim
         self._powershell, self._files, self._user = powershell, files, user
         self._pace = Pace()
+        self._learning = threading.Lock()  # a stop and a look may come at the same time
         self._trees: dict[str, KnownTree] = {}
         self._running: dict[str, list[Process]] = {}
         self._statuses: dict[str, Status] = {}
@@ -165,9 +167,10 @@ class WindowsTransport:
             if self._notes.get(attempt) is note:
                 del self._notes[attempt]
         processes = _processes(answer)
-        for probe, found in zip(probes, answer["attempts"], strict=True):
-            self._running[probe.attempt] = self._tree(probe, found, processes, int(answer["now"]))
-            self._statuses[probe.attempt] = _status(probe, found, self._running[probe.attempt])
+        with self._learning:
+            for probe, found in zip(probes, answer["attempts"], strict=True):
+                self._running[probe.attempt] = self._tree(probe, found, processes, int(answer["now"]))
+                self._statuses[probe.attempt] = _status(probe, found, self._running[probe.attempt])
 
     def _tree(self, probe: Probe, found: dict[str, Any], processes: list[Process], now: int) -> list[Process]:
         """Its running processes; what it was seen to start is kept beside it, for the next controller."""
