@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -144,4 +145,5 @@ class Runner:
             started.kill()
             started.wait()
         for process in self.engines():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
-#   tests/install-services.sh [browser] [docker] [ssh] [wine]        no names: everything
+#   tests/install-services.sh [browser] [docker] [ssh] [windows] [wine]        no names: everything
 # Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
 # exits 0; with CI=true it fails instead.
 #   RAS_TEST_CACHE          where builds are kept (default /var/cache/ras-runner-tests)
@@ -128,6 +128,17 @@ docker() {
   say "docker: built in $((SECONDS - started)) s"
 }
 
+windows() {
+  # The tests start an smbd of their own. Where there was none, the package's is not to serve this machine.
+  local fresh=
+  command -v smbd >/dev/null || fresh=1
+  apt_install samba smbclient
+  if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
+    "${root[@]}" systemctl disable --now smbd.service nmbd.service >>"$log" 2>&1 || true
+  fi
+  say "windows: smbd $(/usr/sbin/smbd --version)"
+}
+
 # For tests/wine/wine.py: where the build that fits this checkout is, or would be.
 if [ "${1:-}" = wine-folder ]; then
   wine_folder
@@ -139,9 +150,9 @@ if [ "${1:-}" = docker-base ]; then
   exit
 fi
 sections=("$@")
-[ $# -gt 0 ] || sections=(browser docker ssh wine)
+[ $# -gt 0 ] || sections=(browser docker ssh windows wine)
 for section in "${sections[@]}"; do
-  case $section in browser | docker | ssh | wine) ;; *) say "unknown section: $section (known: browser docker ssh wine)"; exit 2 ;; esac
+  case $section in browser | docker | ssh | windows | wine) ;; *) say "unknown section: $section (known: browser docker ssh windows wine)"; exit 2 ;; esac
 done
 system=
 if [ -r /etc/os-release ]; then

@@ -8,6 +8,7 @@ share. PAExec's own pipes are slow, and what waits on them waits for ever.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 import uuid
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Literal
 
 from ras_runner.engines.cmdline import join_cmd
 from ras_runner.errors import OperatorError, TransientError, WorkerError
+from ras_runner.retrying import retrying
 from ras_runner.transports.base import Probe, Status, Upload
-from ras_runner.transports.psexec_service import NotStartedError, Services, Start
+from ras_runner.transports.psexec_service import LostLaunchError, NotStartedError, Services, Start
 from ras_runner.transports.smb import SmbFiles
-from ras_runner.transports.smb_errors import NOT_FOUND, SmbStatusError, status_error
+from ras_runner.transports.smb_errors import NOT_FOUND, AgainError, SmbStatusError, status_error
 from ras_runner.transports.smb_share import Share
 from ras_runner.transports.windows_processes import (
     BadListError,
@@ -47,6 +49,10 @@ _SESSION_SECONDS = 60.0
 _TAIL_SECONDS = 2.0
 _COMMAND_SECONDS = 30.0
 _STOP_ROUNDS = 5
+#: Seconds that a run script gets to claim its workspace when the answer to its start was lost.
+_CLAIM_SECONDS = 10.0
+#: PAExec's words for error 267, "the directory name is invalid", in any language.
+_NO_FOLDER = re.compile(r"\b(267|0x10B)\b", re.IGNORECASE)
 _POWERSHELL = ("powershell.exe", "-NoLogo", "-NoProfile", "-NonInteractive", "-Command")
 
 
@@ -155,10 +161,19 @@ class PsExecTransport(SmbFiles):
     def command(self, arguments: Sequence[str], *, limit: float = _COMMAND_SECONDS) -> str:
         """Run a short program without a desktop and return what it printed, stderr too.
 
+        Args:
+            arguments: the program and its arguments. When the network fails it may be run again.
+            limit: seconds that it may take.
+
         Raises:
             OperatorError: share and worker folder are not the same place.
-            TransientError: it did not end within ``limit`` seconds.
+            TransientError: it did not end in time.
         """
+        return retrying(
+            lambda: self._command(arguments, limit), AgainError, LostLaunchError, attempts=3, first=0.2, longest=2.0
+        )
+
+    def _command(self, arguments: Sequence[str], limit: float) -> str:
         folder = self.root / "q" / uuid.uuid4().hex[:10]
         lines = ["@echo off", f"{join_cmd(arguments)} >out 2>&1 <nul", ">end.tmp echo %ERRORLEVEL%", "ren end.tmp end"]
         self.put([Upload("\r\n".join([*lines, ""]).encode("ascii"), folder / "call.cmd")])
@@ -177,14 +192,17 @@ class PsExecTransport(SmbFiles):
                 wait = min(wait * 1.3, 0.5)
             return _text(self.read(folder / "out", last=1 << 22) or b"")
         except NotStartedError as error:
-            raise self._elsewhere(error) from error
+            if _NO_FOLDER.search(error.cause):
+                raise self._elsewhere(error) from error
+            raise
         finally:
             with contextlib.suppress(WorkerError, TransientError):
                 self.remove(folder)
 
     def _elsewhere(self, error: NotStartedError) -> OperatorError:
+        share = str(self.share).rstrip("\\")
         return OperatorError(
-            f"what is written through the share {self.share} is not seen in {self.root} on the host: they are not the "
+            f"what is written through the share {share} is not seen in {self.root} on the host: they are not the "
             f"same folder ({error.cause})",
             step="run command",
             host=self.host,
@@ -196,7 +214,15 @@ class PsExecTransport(SmbFiles):
         del cores, campaign  # the engine keeps to its cores; the attempt's id on the command line is its mark
         session = self.session()
         what = Start("cmd.exe", rf"/d /c .\{script} {attempt}", str(folder), session.id, self._system)
-        return str(self.services.start(what))
+        try:
+            return str(self.services.start(what))
+        except LostLaunchError:  # what was started claims its workspace at once
+            end = time.monotonic() + _CLAIM_SECONDS
+            while not self.exists(folder / "claim"):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+            return ""
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
         """Look at many attempts: their files each time, the host's processes now and then."""

@@ -334,6 +334,10 @@ class SmbFiles:
 
         return self._do("poll", work, limit=30.0)
 
+    def exists(self, path: PurePath) -> bool:
+        """Whether a file or folder is there."""
+        return self._do("look", lambda share: _or_none(share.info, self._path(path))) is not None
+
     def older_than(self, folder: PurePath, seconds: float) -> list[PurePath]:
         """What lies in a folder and has not changed for so long, by the host's clock."""
         entries = self._do("look for leftovers", lambda share: _or_none(share.folder, self._path(folder))) or []

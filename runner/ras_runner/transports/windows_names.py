@@ -46,7 +46,8 @@ def check_windows_paths(paths: Iterable[PurePath], root: PurePath, host: str = "
         InputError: names the first such file and the reason.
     """
     for path in paths:
-        for part in path.parts[len(root.parts) :]:
+        # "a:b" is taken for a drive, and the path then leaves the worker folder
+        for part in path.parts[len(root.parts) :] if path.is_relative_to(root) else (str(path),):
             if problem := name_problem(part):
                 raise InputError(
                     f"Windows cannot have a file or folder called {part!r}: {problem}",

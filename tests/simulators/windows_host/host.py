@@ -100,7 +100,10 @@ def _host(
     folder: Path, share: Path, worker_folder: str, programs: Callable[[HostState], WinePrograms | NoPrograms]
 ) -> Iterator[WindowsHost]:
     state = HostState()
-    shares = {SHARE: share, "ADMIN$": folder / "windows", "C$": folder / "drive"}
+    drives = {"C$": folder / "drive"}
+    if worker_folder.startswith("Z:"):
+        drives["Z$"] = Path("/")
+    shares = {SHARE: share, "ADMIN$": folder / "windows", **drives}
     with running_smbd(shares, free_port()) as smbd:
         os.environ[PASSWORD_VARIABLE] = PASSWORD
         running = programs(state)

@@ -66,6 +66,7 @@ class Paexec:
             text = f'Failed to start "{settings["executable"]}". {error} [Err={error.code:#x}, {error.code}]'
             _answer(pipe, unique, PAExecMsgId.MSGID_FAILED, struct.pack("<I", len(text)) + text.encode("utf-16-le"))
             return
+        self._state.when_started()
         _answer(pipe, unique, PAExecMsgId.MSGID_OK, struct.pack("<I", pid))
         pipe.recv(1)  # until the client has gone
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from tests.commands import wait_until
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Smbd:
             f"passdb backend = tdbsam:{self.folder}/p/passdb.tdb",
             f"username map = {self.folder}/map",
             f"log file = {self.folder}/l/log",
+            "hide dot files = no",  # Windows has no such rule
+            "log level = 0 auth_audit:2",
             "rpc start on demand helpers = no",
             "load printers = no",
             "printcap name = /dev/null",
@@ -109,13 +112,11 @@ class Smbd:
         """Process ids of those that serve a connection."""
         if self.process is None:
             return []
-        pid = self.process.pid
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
         found = []
-        for child in map(int, text.split()):
-            with contextlib.suppress(OSError):
-                if b"smbd: client" in Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" "):
-                    found.append(child)
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if any(c.laddr and c.laddr.port == self.port and c.raddr for c in child.net_connections("tcp")):
+                    found.append(child.pid)
         return found
 
     def cut(self) -> int:

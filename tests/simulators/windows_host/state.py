@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.simulators.windows_host.pipes import PipeServer
 
 
@@ -63,6 +65,7 @@ class HostState:
         faults: name of a service call (``StartServiceW``) -> Windows error code that it ends with, once for each entry
             in the list; ``paexec-stall``: the service takes a program's settings and never answers.
         starts: what PAExec was asked to start.
+        when_started: called when it has started something, before it answers.
     """
 
     sessions: list[Session] = field(default_factory=lambda: [SERVICES_SESSION, DESKTOP])
@@ -70,6 +73,7 @@ class HostState:
     services: dict[str, Service] = field(default_factory=dict)
     faults: dict[str, list[int]] = field(default_factory=dict)
     starts: list[dict[str, object]] = field(default_factory=list)
+    when_started: Callable[[], None] = lambda: None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def session_table(self) -> str:
