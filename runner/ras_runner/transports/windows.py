@@ -127,7 +127,8 @@ class WindowsTransport:
             self._unregister(attempt)
             raise self._not_started(int(answer["result"]) & 0xFFFFFFFF)
         listed = [Process(int(r["pid"]), 0, int(r["created"]), 0.0, str(r["command"])) for r in answer["roots"]]
-        ours = attempt_processes(listed, 0, attempt, KnownTree())
+        self._trees[attempt] = KnownTree()
+        ours = attempt_processes(listed, 0, attempt, self._trees[attempt])
         return f"{ours[0].pid}:{ours[0].created}" if ours else ""
 
     def _not_started(self, result: int) -> RasRunnerError:
