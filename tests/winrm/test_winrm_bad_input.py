@@ -174,6 +174,17 @@ def test_an_engine_that_is_not_installed(winrm_host: WinRmHost, tmp_path: Path):
     assert "the host has no command" in error.cause
 
 
+def test_the_newest_hecras_is_taken_unless_another_is_asked_for(winrm_host: WinRmHost, tmp_path: Path):
+    installed = [rf"C:\Program Files (x86)\HEC\HEC-RAS\{version}\Ras.exe" for version in ("6.5", "6.10", "5.0.7")]
+    winrm_host.host.installed = installed
+    hecras = {"engine": "hecras-windows"}
+    for version, name in (("", "HEC-RAS 6.10"), ("6.5", "HEC-RAS 6.5")):
+        worker = init_ras_worker("winrm", **winrm_host.parameters(tmp_path, version=version, **hecras))
+        assert worker.engine.name == name
+    error = refused(winrm_host, tmp_path, version="6.4", **hecras)
+    assert "HEC-RAS 6.4 is not installed" in error.cause
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tests.winrm.conftest import WinRmHost
 from ras_runner import init_ras_worker
 from ras_runner.errors import OperatorError, WorkerError
 from ras_runner.hecras.project import Project
-from ras_runner.transports.base import Place, Probe, Upload
+from ras_runner.transports.base import Place, Probe, Status, Upload
 from ras_runner.transports.windows import WindowsTransport
 
 
@@ -153,6 +154,12 @@ def test_links_copies_room_and_removal(transport: WindowsTransport, tmp_path: Pa
     assert (here / "w" / "a1" / "linked").samefile(here / "store" / "ab" / "abc")
     assert not (here / "w" / "a1" / "own").samefile(here / "store" / "ab" / "abc")
     assert transport.trim(0) == 0, "all were used just now"
+    for path in (here / "store" / "ab").iterdir():
+        os.utime(path, (1e9, 1e9))
+    (here / "store" / "cut.part").write_bytes(b"x" * 7)
+    os.utime(here / "store" / "cut.part", (1e9, 1e9))
+    assert transport.trim(50) == 47, "what a workspace has a link to stays"
+    assert [path.name for path in (here / "store").rglob("*") if path.is_file()] == ["abc"]
     transport.remove(work)
     assert not (here / "w" / "a1").exists()
     for path in (transport.root, transport.root / "w" / ".." / ".." / "x", transport.root.parent):
@@ -179,6 +186,36 @@ def test_only_the_tree_of_an_attempt_is_ended(transport: WindowsTransport, winrm
     transport.stop(probes[1])
     assert run_scripts(winrm_host) == []
     assert winrm_host.host.tasks == {}
+
+
+ORPHAN = b"""import subprocess, sys, time, pathlib
+if len(sys.argv) == 1:
+    subprocess.Popen([sys.executable, "solver.py", "solve"], creationflags=8)
+wanted = "solved" if len(sys.argv) > 1 else "over"
+while not pathlib.Path(wanted).exists():
+    time.sleep(0.02)
+"""
+
+
+def test_a_run_goes_on_until_its_solver_has_ended(transport: WindowsTransport, tmp_path: Path):
+    folder, here = transport.root / "w" / "a1", tmp_path / "worker" / "w" / "a1"
+    line = b'@mkdir claim\r\n@Z:\\srv\\python\\python.exe solver.py\r\n@>exit.json echo {"exit_code": 0}\r\n'
+    transport.put([Upload(line, folder / "run.cmd"), Upload(ORPHAN, folder / "solver.py")])
+    probe = Probe("a1", folder, transport.launch("a1", folder, "run.cmd"), whole_tree=True)
+
+    def look() -> Status:
+        return transport.poll([probe])["a1"]
+
+    def kept() -> int:
+        look()
+        return len(json.loads((here / "tree.json").read_text())) if (here / "tree.json").exists() else 0
+
+    wait_until(lambda: kept() >= 3, "the solver was seen")
+    (here / "over").touch()
+    wait_until(lambda: look().exit_code == 0, "Ras.exe has ended")
+    assert look().alive
+    (here / "solved").touch()
+    wait_until(lambda: not look().alive, "the solver has ended")
 
 
 def test_a_task_that_is_not_ours_is_left_alone(transport: WindowsTransport, winrm_host: WinRmHost, tmp_path: Path):

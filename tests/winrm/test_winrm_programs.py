@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import tree_sitter
 import tree_sitter_powershell
+from tests.simulators.windows_host.smbd import PASSWORD, USER
 from tests.simulators.winrm.host import PROGRAMS
+from tests.winrm.conftest import WinRmHost
 
+import winrm
 from ras_runner.engines.cmdline import MAX_LINE
 from ras_runner.errors import OperatorError, RasRunnerError, TransientError, WorkerError
 from ras_runner.transports import windows_powershell
@@ -60,6 +63,18 @@ def test_the_command_line_is_short_enough_for_cmd_and_always_the_same():
     assert len(command_line()) < MAX_LINE // 2
     encoded = command_line().split()[-1]
     assert base64.b64decode(encoded).decode("utf-16-le") == script_text("bootstrap")
+
+
+def test_the_simulated_host_runs_nothing_but_our_programs(winrm_host: WinRmHost):
+    login = {"auth": (USER, PASSWORD), "transport": "ntlm", "ca_trust_path": str(winrm_host.issuer.path)}
+    session = winrm.Session(f"https://localhost:{winrm_host.server.port}/wsman", **login)
+    done = session.run_cmd("whoami", ["/all"])
+    assert done.status_code == 1
+    assert b"is not recognized" in done.std_err
+    changed = json.dumps({"script": script_text("remove") + "#", "parameters": {"path": "Z:\\"}}).encode()
+    answer = winrm_host.host.execute(command_line(), base64.b64encode(changed), USER)
+    assert b'"ok": false' in base64.b64decode(answer.stdout.split()[-1])
+    assert len(winrm_host.host.unknown) == 2
 
 
 class Recorded:

@@ -18,6 +18,7 @@ from ras_runner.errors import InputError, OperatorError, RasRunnerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
 
     from ras_runner.fleet.inventory import WorkerEntry
     from ras_runner.transports.windows_sessions import WindowsSession
@@ -155,14 +156,23 @@ def examine(entries: Sequence[WorkerEntry]) -> list[Examination]:
 
 def _checks(entry: WorkerEntry) -> list[Check]:
     """The checks of its worker type; raises InputError when a variable of the host is wrong."""
-    module = CHECKS.get(entry.type)
-    if module is None:
+    if entry.type not in CHECKS:
         raise InputError(
             f"it has an unknown worker type {entry.type!r}" if entry.type else "it is in no worker group",
             action=f"put it into a worker group, or give ras_worker_type: {', '.join(sorted(CHECKS))}",
         )
-    made: list[Check] = import_module(module).checks(entry.parameters)
+    made: list[Check] = _module(entry).checks(entry.parameters)
     return made
+
+
+def _module(entry: WorkerEntry) -> ModuleType:
+    return import_module(CHECKS[entry.type] + ("_windows" if entry.type == "ssh" and _is_windows(entry) else ""))
+
+
+def _is_windows(entry: WorkerEntry) -> bool:
+    if entry.type == "local":
+        return sys.platform == "win32"
+    return entry.type in WINDOWS_TYPES or entry.parameters.get("os") == "windows"
 
 
 def _examined(entry: WorkerEntry) -> Examination:
@@ -172,14 +182,9 @@ def _examined(entry: WorkerEntry) -> Examination:
             findings[check.requirement] = _finding(check, findings)
     except RasRunnerError as error:
         findings["variables"] = Finding(Verdict.FAILED, error.cause, error.action)
-    table, system = requirements(), _system(entry.type)
+    table, system = requirements(), "windows" if _is_windows(entry) else "linux"
     rows = tuple(Row(table[name], found, table[name].roles.get(system, "")) for name, found in findings.items())
     return Examination(str(entry.parameters.get("worker_id", entry.name)), entry.type or "no worker", rows)
-
-
-def _system(worker_type: str) -> str:
-    windows = sys.platform == "win32" if worker_type == "local" else worker_type in WINDOWS_TYPES
-    return "windows" if windows else "linux"
 
 
 def _finding(check: Check, before: Mapping[str, Finding]) -> Finding:
@@ -219,13 +224,13 @@ def host_sessions(entry: WorkerEntry) -> tuple[list[WindowsSession], WindowsSess
     """
     from ras_runner.transports.windows_sessions import choose_session, read_sessions
 
-    if entry.type not in WINDOWS_TYPES:
+    if entry.type == "local" or not _is_windows(entry):
         raise InputError(
-            f"{entry.name} is a worker of type {entry.type or 'none'}: only Windows hosts have sessions",
+            f"{entry.name} is a worker of type {entry.type or 'none'}: only remote Windows hosts have sessions",
             step="sessions",
-            action=f"name a host of type {' or '.join(WINDOWS_TYPES)}",
+            action=f"name a host of type {', '.join(WINDOWS_TYPES)}, or ssh with os: windows",
         )
-    facts, wanted = import_module(CHECKS[entry.type]).host_facts(entry.parameters)
+    facts, wanted = _module(entry).host_facts(entry.parameters)
     found = read_sessions(facts.sessions)
     try:
         return found, choose_session(found, wanted.session, wanted.user or facts.user, wanted.host)

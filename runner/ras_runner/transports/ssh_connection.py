@@ -125,6 +125,12 @@ class Connection:
         """End the connection; the next call makes a new one."""
         _loop().call_soon_threadsafe(self._abort)
 
+    def use(
+        self, work: Callable[[asyncssh.SSHClientConnection], Coroutine[None, None, Result]], *, step: str
+    ) -> Result:
+        """Do something with asyncssh's own connection, as one of the transfers. Raises as :meth:`run`."""
+        return self._call(self._use(work, step), step)
+
     def _call(self, work: Coroutine[None, None, Result], step: str) -> Result:
         asyncssh = asyncssh_module()
         future = asyncio.run_coroutine_threadsafe(work, _loop())
@@ -218,6 +224,13 @@ class Connection:
         self._pumps.add(task)
         task.add_done_callback(self._pumps.discard)
         return ours
+
+    async def _use(
+        self, work: Callable[[asyncssh.SSHClientConnection], Coroutine[None, None, Result]], step: str
+    ) -> Result:
+        connection = await self._connected(step, 2 * CONNECT_SECONDS)
+        async with self._transfers:
+            return await work(connection)
 
     async def _connected(self, step: str, patience: float) -> asyncssh.SSHClientConnection:
         """The connection; made anew, once for all who wait, when it is gone."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 import time
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -90,6 +91,7 @@ class WindowsTransport:
         self.read, self.claim, self.attempts = files.read, files.claim, files.attempts
         self._powershell, self._files, self._user = powershell, files, user
         self._pace = Pace()
+        self._learning = threading.Lock()  # a stop and a look may come at the same time
         self._trees: dict[str, KnownTree] = {}
         self._running: dict[str, list[Process]] = {}
         self._statuses: dict[str, Status] = {}
@@ -128,7 +130,8 @@ class WindowsTransport:
             self._unregister(attempt)
             raise self._not_started(int(answer["result"]) & 0xFFFFFFFF)
         listed = [Process(int(r["pid"]), 0, int(r["created"]), 0.0, str(r["command"])) for r in answer["roots"]]
-        ours = attempt_processes(listed, 0, attempt, KnownTree())
+        self._trees[attempt] = KnownTree()
+        ours = attempt_processes(listed, 0, attempt, self._trees[attempt])
         return f"{ours[0].pid}:{ours[0].created}" if ours else ""
 
     def _not_started(self, result: int) -> RasRunnerError:
@@ -168,9 +171,10 @@ class WindowsTransport:
             if self._notes.get(attempt) is note:
                 del self._notes[attempt]
         processes = _processes(answer)
-        for probe, found in zip(probes, answer["attempts"], strict=True):
-            self._running[probe.attempt] = self._tree(probe, found, processes, int(answer["now"]))
-            self._statuses[probe.attempt] = _status(probe, found, self._running[probe.attempt])
+        with self._learning:
+            for probe, found in zip(probes, answer["attempts"], strict=True):
+                self._running[probe.attempt] = self._tree(probe, found, processes, int(answer["now"]))
+                self._statuses[probe.attempt] = _status(probe, found, self._running[probe.attempt])
 
     def _tree(self, probe: Probe, found: dict[str, Any], processes: list[Process], now: int) -> list[Process]:
         """Its running processes; what it was seen to start is kept beside it, for the next controller."""

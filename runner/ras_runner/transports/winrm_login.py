@@ -31,10 +31,6 @@ METHODS = {
 _STEP = "connect"
 
 
-class RefusedError(OperatorError):
-    """The host does not take the name and password: trying again could lock the user out."""
-
-
 @dataclass(frozen=True, slots=True)
 class WinRmLogin:
     """Who logs on, and where.
@@ -112,10 +108,10 @@ class WinRmLogin:
             **where,
         )
 
-    def _refused(self, error: Exception, step: str) -> RefusedError:
+    def _refused(self, error: Exception, step: str) -> OperatorError:
         del error  # the answer to a wrong password and to a locked user is the same
         who = self.username or f"the certificate {self.certificate}"
-        return RefusedError(
+        return OperatorError(
             f"{who} is refused: wrong or expired password, locked or disabled user, or {self.method} is switched off",
             step=step,
             host=self.name,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ras_runner.errors import RasRunnerError, TransientError
 from ras_runner.transports.windows_powershell import Ran
-from ras_runner.transports.winrm_login import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +39,7 @@ class WinRmShell:
         self._idle: list[Protocol] = []
         self._room = threading.BoundedSemaphore(_SHELLS)
         self._mutex, self._logon = threading.Lock(), threading.Lock()
-        self._known = False
-        self._refused: RefusedError | None = None
+        self._refused: RasRunnerError | None = None
 
     @property
     def host(self) -> str:
@@ -55,16 +53,28 @@ class WinRmShell:
             TransientError: the connection was lost, or time ran out.
             WorkerError, OperatorError: the host is not to be reached, or does not let us in.
         """
-        with self._room, self._one_first(), self._protocol(step) as protocol:
+        with self._room, self._protocol(step) as protocol:
             until = time.monotonic() + limit
-            shell = protocol.open_shell(codepage=_UTF8, idle_timeout=_IDLE)
-            self._known = True
+            shell = self._open(protocol, step)
             with self._closing(protocol, shell):
                 program = protocol.run_command(shell, command, console_mode_stdin=False)
                 for at in range(0, len(stdin), _SEND_BYTES):
                     end = at + _SEND_BYTES >= len(stdin)
                     protocol.send_command_input(shell, program, stdin[at : at + _SEND_BYTES], end)
                 return self._output(protocol, shell, program, step, until)
+
+    def _open(self, protocol: Protocol, step: str) -> str:
+        """Open a shell, one thread at a time: here we log on, and a wrong password is tried once, not once a thread."""
+        from winrm.exceptions import AuthenticationError
+
+        with self._logon:
+            if self._refused is not None:
+                raise self._refused
+            try:
+                return protocol.open_shell(codepage=_UTF8, idle_timeout=_IDLE)
+            except AuthenticationError as error:
+                self._refused = self.login.explain(error, step)
+                raise self._refused from None
 
     def _output(self, protocol: Protocol, shell: str, program: str, step: str, until: float) -> Ran:
         from winrm.exceptions import WinRMOperationTimeoutError
@@ -92,24 +102,11 @@ class WinRmShell:
                 protocol.close_shell(shell, close_session=False)
 
     @contextlib.contextmanager
-    def _one_first(self) -> Iterator[None]:
-        """Until somebody was let in, one at a time: a wrong password is tried once, not once a thread."""
-        if self._known:
-            yield
-            return
-        with self._logon:
-            if self._refused is not None:
-                raise self._refused
-            yield
-
-    @contextlib.contextmanager
     def _protocol(self, step: str) -> Iterator[Protocol]:
         """A connection that nobody else uses meanwhile; one that failed is not used again."""
         import requests
         from winrm.exceptions import WinRMError, WinRMOperationTimeoutError, WinRMTransportError
 
-        if self._refused is not None:
-            raise self._refused
         with self._mutex:
             protocol = self._idle.pop() if self._idle else self.login.protocol()
         try:
@@ -121,9 +118,6 @@ class WinRmShell:
             raise TransientError("no answer in time", step=step, host=self.host, action="it is tried again") from None
         except (requests.RequestException, WinRMError, WinRMTransportError, ET.ParseError, StopIteration) as error:
             protocol.transport.close_session()
-            explained = self.login.explain(error, step)
-            if isinstance(explained, RefusedError):
-                self._refused = explained
-            raise explained from None  # what pywinrm raised may show what was sent
+            raise self.login.explain(error, step) from None  # what pywinrm raised may show what was sent
         with self._mutex:
             self._idle.append(protocol)

@@ -7,13 +7,15 @@ import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from ras_runner.engines.base import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ras_runner.engines.base import Engine
     from ras_runner.transports.base import Transport
 
@@ -49,6 +51,12 @@ class WorkerSpec(BaseModel):
     process_priority: Literal["low", "below normal", "normal"] = "low"
     preprocess_on_host: bool = False
     store_limit: Annotated[ByteSize, Field(ge=0)] = ByteSize(200_000_000_000)
+
+    @classmethod
+    def model_for(cls, parameters: Mapping[str, Any]) -> type[WorkerSpec]:
+        """The model of a worker with these parameters, which are not checked yet."""
+        del parameters
+        return cls
 
     def slots(self, num_cores: int | None = None) -> int:
         """How many plans run at once with ``num_cores`` each: at least one, at most ``max_parallel_plans``."""

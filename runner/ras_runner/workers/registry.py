@@ -68,9 +68,8 @@ def worker_spec(worker_type: str, parameters: Mapping[str, Any]) -> WorkerSpec:
     from ras_runner.validation import validated
 
     entry = _entry(worker_type)
-    spec: WorkerSpec = validated(
-        getattr(import_module(entry.module), entry.spec), parameters, f"worker type {worker_type}"
-    )
+    model: type[WorkerSpec] = getattr(import_module(entry.module), entry.spec)
+    spec = validated(model.model_for(parameters), parameters, f"worker type {worker_type}")
     paths = {name: value.expanduser().absolute() for name, value in spec if isinstance(value, Path)}
     return spec.model_copy(update=paths)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -20,7 +20,7 @@ from ras_runner.transports.ssh import SshTransport
 from ras_runner.transports.ssh_connection import Connection
 from ras_runner.transports.ssh_login import Hop, asyncssh_module
 from ras_runner.validation import validated
-from ras_runner.workers.base import Worker, WorkerId
+from ras_runner.workers.base import Worker, WorkerId, WorkerSpec
 from ras_runner.workers.linux import LinuxSpec
 from ras_runner.workers.ssh_host import HOME_FOLDER, prepared_folder
 
@@ -43,6 +43,7 @@ class SshSpec(LinuxSpec):
     """Parameters of ``init_ras_worker("ssh", ...)``; see ``LinuxSpec`` and ``DockerPlace`` for the others.
 
     Attributes:
+        os: of the host; ``windows`` has other parameters: see ``SshWindowsSpec``.
         hostname: name or address of the host.
         username: who logs on.
         port: of its SSH server.
@@ -54,12 +55,22 @@ class SshSpec(LinuxSpec):
     """
 
     worker_id: WorkerId = "ssh"
+    os: Literal["linux", "windows"] = "linux"
     hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:%-]*$")]
     username: Annotated[str, Field(pattern=r"^[^\s@:]+$")]
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     hecras_folder: Annotated[str, Field(pattern=r"^(/[^\x00-\x1f]*)?$")] = ""
     standin_command: Annotated[str, AfterValidator(lambda text: shlex.join(_words(text)))] = "ras-standin"
     docker: bool = False
+
+    @classmethod
+    def model_for(cls, parameters: Mapping[str, Any]) -> type[WorkerSpec]:
+        """Hosts with ``os: windows`` have other parameters."""
+        if parameters.get("os") != "windows":
+            return cls
+        from ras_runner.workers.ssh_windows import SshWindowsSpec
+
+        return SshWindowsSpec
 
     @model_validator(mode="after")
     def _containers_or_not(self) -> Self:
@@ -82,6 +93,10 @@ def init_ssh_worker(parameters: Mapping[str, Any]) -> Worker:
         OperatorError: the host, its key, ours, its folder, tools or engine cannot be used; says which.
         WorkerError: the host is not to be reached.
     """
+    if parameters.get("os") == "windows":
+        from ras_runner.workers.ssh_windows import init_ssh_windows_worker
+
+        return init_ssh_windows_worker(parameters)
     spec = validated(SshSpec, parameters, "worker type ssh")
     asyncssh_module()
     hop = Hop(spec.username, spec.hostname, spec.port)

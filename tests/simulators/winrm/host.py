@@ -18,6 +18,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ class SimulatedHost:
         state: who is logged on.
         faults: ``no powershell``, ``no desktop``, ``disk full``, ``folder denied``,
             ``damage uploads``, ``late answers``.
+        installed: programs in folders that the Windows machine has not.
         tasks: registered tasks by name.
         calls: names of the programs that were run.
         unknown: command lines and programs that are not ours.
@@ -99,6 +101,7 @@ class SimulatedHost:
     agent: Agent
     state: HostState = field(default_factory=HostState)
     faults: set[str] = field(default_factory=set)
+    installed: list[str] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -106,7 +109,7 @@ class SimulatedHost:
     def reset(self) -> None:
         """As it was at first, for the next test."""
         self.state, self.faults, self.tasks = HostState(), set(), {}
-        self.calls, self.unknown = [], []
+        self.calls, self.unknown, self.installed = [], [], []
 
     def execute(self, line: str, stdin: bytes, user: str) -> Answer:
         """What the host does with a command line."""
@@ -158,7 +161,8 @@ def prepare(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]
         (here(p["folder"]) / name).mkdir(parents=True, exist_ok=True)
     (here(p["folder"]) / "w" / p["probe"]).touch()
     (here(p["folder"]) / "w" / p["probe"]).unlink()
-    engines = [path for path in p["programs"] if path.startswith("Z:") and in_wine(host, path)]
+    engines = [path for path in host.installed for pattern in p["patterns"] if fnmatchcase(path, pattern)]
+    engines += [path for path in p["programs"] if path.startswith("Z:") and in_wine(host, path)]
     said = host.state.session_table()
     system = "Microsoft Windows (simulated)"
     return {"system": system, "folder": p["folder"], "user": f"SIM\\{user}", "engines": engines, "sessions": said}

@@ -118,7 +118,7 @@ class WsmanServer:
             return ""
         commands = self.shells[selector]
         if action == "Command":
-            return self._command(root, commands)
+            return self._command(root, commands, user)
         wanted = next(e.get("CommandId", "") for e in root.iter() if e.get("CommandId"))
         return {"Send": self._send, "Receive": self._receive, "Signal": lambda *_: "<r:SignalResponse/>"}[action](
             root, wanted, commands[wanted], user
@@ -133,11 +133,12 @@ class WsmanServer:
             f"</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated><r:Shell><r:ShellId>{name}</r:ShellId></r:Shell>"
         )
 
-    @staticmethod
-    def _command(root: ET.Element, commands: dict[str, Command]) -> str:
+    def _command(self, root: ET.Element, commands: dict[str, Command], user: str) -> str:
         words = [_text(root, "Command"), *(e.text or "" for e in root.iter(f"{{{SHELL}}}Arguments"))]
         name = str(uuid.uuid4()).upper()
         commands[name] = Command(" ".join(word for word in words if word))
+        if any(e.get("Name") == "WINRS_CONSOLEMODE_STDIN" and e.text == "TRUE" for e in root.iter()):
+            self._start(commands[name], user)  # nothing is going to be sent
         return f"<r:CommandResponse><r:CommandId>{name}</r:CommandId></r:CommandResponse>"
 
     def _send(self, root: ET.Element, name: str, command: Command, user: str) -> str:
@@ -145,8 +146,11 @@ class WsmanServer:
         for stream in root.iter(f"{{{SHELL}}}Stream"):
             command.stdin += base64.b64decode(stream.text or "")
             if stream.get("End", "").lower() == "true":
-                threading.Thread(target=self._run, args=(command, user), daemon=True).start()
+                self._start(command, user)
         return "<r:SendResponse/>"
+
+    def _start(self, command: Command, user: str) -> None:
+        threading.Thread(target=self._run, args=(command, user), daemon=True).start()
 
     def _run(self, command: Command, user: str) -> None:
         try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ras_runner.transports.windows_powershell import PowerShell
+    from ras_runner.workers.windows_desktop import DesktopSpec
 
 #: Logon rights of User Rights Assignment -> what they are for.
 RIGHTS = {
@@ -95,6 +96,19 @@ class WindowsFacts(BaseModel):
     cores: int
     memory: int | None = None
     now: float
+
+
+def desktop_wanted(spec: DesktopSpec) -> Wanted:
+    """What a host should have by the parameters of a worker that runs our PowerShell programs."""
+    return Wanted(
+        spec.hostname,
+        spec.worker_folder,
+        spec.engine,
+        spec.ras_exe_path,
+        spec.version,
+        spec.cores_total,
+        user=spec.desktop_user,
+    )
 
 
 def ask(powershell: PowerShell, wanted: Wanted) -> WindowsFacts:

@@ -54,13 +54,4 @@ def host_facts(parameters: Mapping[str, Any]) -> tuple[windows.WindowsFacts, win
 def _spec(parameters: Mapping[str, Any]) -> tuple[WinRmSpec, windows.Wanted]:
     spec = validated(WinRmSpec, parameters, "worker type winrm")
     require_winrm(spec.auth)
-    wanted = windows.Wanted(
-        spec.hostname,
-        spec.worker_folder,
-        spec.engine,
-        spec.ras_exe_path,
-        spec.version,
-        spec.cores_total,
-        user=spec.desktop_user,
-    )
-    return spec, wanted
+    return spec, windows.desktop_wanted(spec)
