@@ -63,6 +63,14 @@ def test_plans_run_on_the_desktop(runner: WindowsRunner, winrm_host: WinRmHost, 
     assert winrm_host.server.logins == []
 
 
+def test_the_doctor_asks_it_as_a_windows_host(runner: WindowsRunner, winrm_host: WinRmHost):
+    (host,) = runner.json("doctor", "-i", runner.inventory, "--json")
+    checks = {check["requirement"]: check for check in host["checks"]}
+    assert {check["verdict"] for check in checks.values()} <= {"ok", "not checked"}
+    assert checks["session"]["role"] == "windows_session"
+    assert winrm_host.host.calls == ["facts"]
+
+
 def test_cancel_leaves_no_process(runner: WindowsRunner, winrm_host: WinRmHost, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang:0.1"
     controller = runner.start_running(1, project.folder, "--plans", "1")
