@@ -31,6 +31,11 @@ function Get-OwnCertificate {
 
 $before = Get-ListenerThumbprint
 $wanted = $Thumbprint
+if ($State -eq 'present' -and -not $wanted -and $before) {
+    # The controller may know the machine by the certificate that the listener has: keep it while it is valid.
+    $current = Get-Item -Path "Cert:\LocalMachine\My\$before" -ErrorAction SilentlyContinue
+    if ($current -and $current.NotAfter -gt (Get-Date)) { $wanted = $before }
+}
 if ($State -eq 'present' -and -not $wanted) {
     $certificate = Get-OwnCertificate
     if (-not $certificate) {
@@ -45,7 +50,7 @@ if ($State -eq 'present' -and -not $wanted) {
 if ($wanted -and $wanted -ne 'new') {
     $found = Get-Item -Path "Cert:\LocalMachine\My\$wanted" -ErrorAction SilentlyContinue
     if (-not $found -or -not $found.HasPrivateKey) {
-        throw "There is no certificate $wanted with a private key in LocalMachine\My."
+        throw "There is no certificate $wanted with a private key in LocalMachine\My. Import it with its key, or name none."
     }
 }
 if ($before -ne $wanted) {

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.simulators.ansible_windows.machine import ModuleFailure
+from tests.simulators.ansible_windows.machine import ModuleFailedError
 
 
 @functools.cache
@@ -33,12 +33,12 @@ def _options(documented: dict[str, Any]) -> dict[str, Any]:
 
 
 def validated(module: Path, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with defaults and types; ModuleFailure for those that the module does not know or take."""
+    """The arguments with defaults and types; ModuleFailedError for those that the module does not know or take."""
     from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
     result = ArgumentSpecValidator(_specification(module, name)).validate(arguments)
     if result.error_messages:
-        raise ModuleFailure("; ".join(result.error_messages))
+        raise ModuleFailedError("; ".join(result.error_messages))
     checked: dict[str, Any] = result.validated_parameters
     return checked
 

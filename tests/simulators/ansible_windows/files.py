@@ -9,7 +9,7 @@ import ntpath
 import re
 from typing import Any
 
-from tests.simulators.ansible_windows.machine import Machine, ModuleFailure, normal
+from tests.simulators.ansible_windows.machine import Machine, ModuleFailedError, normal
 from tests.simulators.ansible_windows.modules import Result, module
 
 _UNINSTALL = r"HKLM:\SOFTWARE\WOW6432Node\Microsoft\Windows\CurrentVersion\Uninstall"
@@ -31,7 +31,7 @@ def _stat(machine: Machine, args: dict[str, Any], check: bool) -> Result:
 @module("ansible.windows.win_find")
 def _find(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     if args["recurse"] or args["patterns"] or len(args["paths"]) != 1:
-        raise ModuleFailure("simulator: win_find lists one folder only")
+        raise ModuleFailedError("simulator: win_find lists one folder only")
     if machine.entry(args["paths"][0]) is None:
         return {"changed": False, "files": [], "matched": 0, "examined": 0}
     found = machine.children(args["paths"][0])
@@ -52,13 +52,13 @@ def _file(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     entry = machine.entry(args["path"])
     if args["state"] == "directory":
         if entry is not None and "content" in entry:
-            raise ModuleFailure(f"path {args['path']} is not a directory")
+            raise ModuleFailedError(f"path {args['path']} is not a directory")
         machine.make_folder(args["path"])
         return {"changed": entry is None}
     if args["state"] == "absent":
         machine.remove(args["path"])
         return {"changed": entry is not None}
-    raise ModuleFailure(f"simulator: win_file state {args['state']} is not simulated")
+    raise ModuleFailedError(f"simulator: win_file state {args['state']} is not simulated")
 
 
 @module("ansible.windows.win_tempfile")
@@ -89,7 +89,7 @@ def _copy(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     if mode == "single":
         machine.write(args["dest"], machine.read(args["src"]))
         return {"changed": True, "dest": args["dest"]}
-    raise ModuleFailure(f"simulator: win_copy mode {mode} is not simulated")
+    raise ModuleFailedError(f"simulator: win_copy mode {mode} is not simulated")
 
 
 @module("community.windows.win_file_version")
@@ -116,10 +116,10 @@ def _package(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     content = machine.read(args["path"])
     found = hashlib.new(args["checksum_algorithm"], content).hexdigest()
     if args["checksum"] and args["checksum"].lower() != found:
-        raise ModuleFailure(f"The checksum for {args['path']} did not match '{args['checksum']}', it was '{found}'")
+        raise ModuleFailedError(f"The checksum for {args['path']} did not match '{args['checksum']}', it was '{found}'")
     code = machine.state["faults"].get("installer_fails", 0)
     if code not in (args["expected_return_code"] or [0, 3010]):
-        raise ModuleFailure(f"unexpected rc from install of {args['path']}: see rc, stdout and stderr (rc {code})")
+        raise ModuleFailedError(f"unexpected rc from install of {args['path']}: see rc, stdout and stderr (rc {code})")
     installer = json.loads(content)
     machine.make_folder(installer["folder"])
     machine.write(ntpath.join(installer["folder"], "Ras.exe"), json.dumps({"version": installer["version"]}).encode())
@@ -159,4 +159,4 @@ def _command(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     if re.match(r"gpupdate(\.exe)? ", line):
         machine.refresh_policy()
         return {"changed": True, "rc": 0, "stdout": "Computer Policy update has completed successfully.", "stderr": ""}
-    raise ModuleFailure(f"simulator: no such program here: {line}")
+    raise ModuleFailedError(f"simulator: no such program here: {line}")

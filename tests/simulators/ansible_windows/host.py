@@ -10,16 +10,20 @@ from typing import Any
 
 from tests.simulators.ansible_windows import files, scripts  # noqa: F401 - they register their modules
 from tests.simulators.ansible_windows.arguments import supports_check_mode, validated
-from tests.simulators.ansible_windows.machine import Machine, ModuleFailure, normal
+from tests.simulators.ansible_windows.machine import Machine, ModuleFailedError, normal
 from tests.simulators.ansible_windows.modules import MODULES
-from tests.simulators.ansible_windows.payload import ModuleCall, UnknownPayload, Wrapped, parse
+from tests.simulators.ansible_windows.payload import ModuleCall, UnknownPayloadError, Wrapped, parse
 
 Answer = tuple[int, bytes, bytes]
 #: Their action plugins send arguments that are not in the documentation.
 _UNDOCUMENTED = {"ansible.windows.win_copy", "ansible.windows.win_command"}
 
 
-class Down(Exception):
+#: The clean-up of a temporary folder of Ansible's.
+_REMOVAL = re.compile(r"^Remove-Item '(C:\\Windows\\Temp\\ansible-tmp-[^']+)' -Force -Recurse;", re.MULTILINE)
+
+
+class DownError(Exception):
     """The machine does not answer."""
 
 
@@ -27,15 +31,15 @@ def run(command: str, stdin: bytes | None, root: Path) -> Answer:
     """Answer one command: exit code, standard output and standard error.
 
     Raises:
-        Down: the machine restarted and did not come back.
+        DownError: the machine restarted and did not come back.
     """
     machine = Machine(root)
     if machine.state.get("down"):
-        raise Down
+        raise DownError
     try:
         sent = parse(command, stdin)
         answer = _answer(machine, sent)
-    except UnknownPayload as unknown:
+    except UnknownPayloadError as unknown:
         machine.state["calls"].append(["unknown", str(unknown)])
         answer = (1, b"", f"simulator: {unknown}".encode())
     machine.save()
@@ -55,7 +59,7 @@ def _module(machine: Machine, call: ModuleCall) -> Answer:
     saved = copy.deepcopy(machine.state)
     try:
         result = _result(machine, call)
-    except ModuleFailure as failure:
+    except ModuleFailedError as failure:
         machine.state = saved
         result = {"failed": True, "changed": False, "msg": str(failure)}
     if call.check:
@@ -65,7 +69,7 @@ def _module(machine: Machine, call: ModuleCall) -> Answer:
 
 def _result(machine: Machine, call: ModuleCall) -> dict[str, Any]:
     if call.name not in MODULES:
-        raise ModuleFailure(f"simulator: the module {call.name} is not simulated")
+        raise ModuleFailedError(f"simulator: the module {call.name} is not simulated")
     arguments = call.arguments
     if call.name not in _UNDOCUMENTED:
         arguments = validated(call.path, call.name, arguments)
@@ -80,7 +84,7 @@ def _wrapped(machine: Machine, script: Wrapped) -> Answer:
         path = f"{normal(script.parameters['Directory'])}\\{script.parameters['Name']}"
         machine.make_folder(path)
         return 0, path.encode() + b"\r\n", b""
-    raise UnknownPayload(f"core's {script.name} is not simulated")
+    raise UnknownPayloadError(f"core's {script.name} is not simulated")
 
 
 def _plain(machine: Machine, text: str) -> Answer:
@@ -92,16 +96,16 @@ def _plain(machine: Machine, text: str) -> Answer:
         return 0, b'{"stdout":"","stderr":"","rc":0}\r\n', b""
     if "AutoLogonChecked" in text and (success := re.search(r"success-[\w-]+", text)):
         return 0, success[0].encode() + b"\r\n", b""
-    if removal := re.search(r"^Remove-Item '(C:\\Windows\\Temp\\ansible-tmp-[^']+)' -Force -Recurse;", text, re.MULTILINE):
+    if removal := _REMOVAL.search(text):
         machine.remove(removal[1])
         return 0, b"", b""
-    raise UnknownPayload(f"this command is not simulated: {text[:200]}")
+    raise UnknownPayloadError(f"this command is not simulated: {text[:200]}")
 
 
 def put(root: Path, path: str, content: bytes) -> None:
     """A file that the connection uploads."""
     machine = Machine(root)
     if machine.state.get("down"):
-        raise Down
+        raise DownError
     machine.write(path, content)
     machine.save()

@@ -17,7 +17,6 @@ import base64
 import copy
 import json
 import ntpath
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ WINLOGON = r"HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon"
 SYSTEM_POLICY = r"HKLM:\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System"
 
 
-class ModuleFailure(Exception):
+class ModuleFailedError(Exception):
     """A module ends with ``failed``; the message is what Windows or the module would say."""
 
 
@@ -72,7 +71,11 @@ def fresh_state(**changes: Any) -> dict[str, Any]:
         "acls": {},
         "firewall": {
             "File and Printer Sharing (SMB-In)": {
-                "enabled": False, "direction": "in", "action": "allow", "localport": "445", "remoteip": "any",
+                "enabled": False,
+                "direction": "in",
+                "action": "allow",
+                "localport": "445",
+                "remoteip": "any",
             }
         },
         "files": {},
@@ -106,7 +109,7 @@ class Machine:
         """Write the state; a reader sees the old one or the new one."""
         temporary = self.file.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.state, indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(temporary, self.file)
+        temporary.replace(self.file)
 
     def table(self, name: str) -> dict[str, Any]:
         """One of the state's tables."""
@@ -128,7 +131,7 @@ class Machine:
         """Bytes of a file."""
         entry = self.entry(path)
         if entry is None or "content" not in entry:
-            raise ModuleFailure(f"Could not find file '{path}'.")
+            raise ModuleFailedError(f"Could not find file '{path}'.")
         return base64.b64decode(entry["content"])
 
     def write(self, path: str, content: bytes) -> None:
@@ -136,7 +139,7 @@ class Machine:
         path = normal(path)
         parent = self.entry(ntpath.dirname(path))
         if ntpath.dirname(ntpath.dirname(path)) != ntpath.dirname(path) and parent is None:
-            raise ModuleFailure(f"Could not find a part of the path '{path}'.")
+            raise ModuleFailedError(f"Could not find a part of the path '{path}'.")
         self.state["files"][path.lower()] = {"path": path, "content": base64.b64encode(content).decode()}
 
     def make_folder(self, path: str) -> None:
@@ -168,7 +171,7 @@ class Machine:
         for user in (*self.state["users"], *self.state["domain_users"]):
             if user.lower() == short.lower() or self.state["users"].get(user, {}).get("sid") == name:
                 return str(user)
-        raise ModuleFailure(f"Failed to translate the account '{name}' to a SID")
+        raise ModuleFailedError(f"Failed to translate the account '{name}' to a SID")
 
     # what happens by itself
 

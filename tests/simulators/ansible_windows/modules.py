@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.simulators.ansible_windows.machine import Machine, ModuleFailure
+from tests.simulators.ansible_windows.machine import Machine, ModuleFailedError
 
 Result = dict[str, Any]
 Module = Callable[[Machine, dict[str, Any], bool], Result]
@@ -57,9 +57,9 @@ def _reg_stat(machine: Machine, args: dict[str, Any], check: bool) -> Result:
 @module("ansible.windows.win_regedit")
 def _regedit(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     if not args["path"].upper().startswith(("HKLM:\\", "HKCU:\\", "HKU:\\", "HKCR:\\", "HKCC:\\")):
-        raise ModuleFailure(f"path: {args['path']} is not a valid powershell path")
+        raise ModuleFailedError(f"path: {args['path']} is not a valid powershell path")
     if args.get("hive"):
-        raise ModuleFailure("simulator: hives are not loaded here")
+        raise ModuleFailedError("simulator: hives are not loaded here")
     registry = machine.table("registry")
     key = machine.key("registry", args["path"])
     name = args.get("name")
@@ -73,7 +73,7 @@ def _regedit(machine: Machine, args: dict[str, Any], check: bool) -> Result:
         stored = next((found for found in registry[key] if found.lower() == name.lower()), None)
         return {"changed": stored is not None and bool(registry[key].pop(stored))}
     if args["type"] == "dword" and not isinstance(args["data"], int) and not str(args["data"]).isdigit():
-        raise ModuleFailure(f"data '{args['data']}' cannot be converted to a dword")
+        raise ModuleFailedError(f"data '{args['data']}' cannot be converted to a dword")
     values = registry.setdefault(key or args["path"], {})
     if name is None:
         return {"changed": key is None}
@@ -98,16 +98,18 @@ def _service_info(machine: Machine, args: dict[str, Any], check: bool) -> Result
 def _service(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     key = machine.key("services", args["name"])
     if key is None:
-        raise ModuleFailure(f"Service '{args['name']}' is not installed, need to set 'path' to create a new service")
+        raise ModuleFailedError(
+            f"Service '{args['name']}' is not installed, need to set 'path' to create a new service"
+        )
     if args.get("state") == "absent":
-        raise ModuleFailure("simulator: services are not removed here")
+        raise ModuleFailedError("simulator: services are not removed here")
     service = machine.table("services")[key]
     before = dict(service)
     if args.get("start_mode"):
         service["start_mode"] = args["start_mode"]
     state = "started" if args.get("state") == "restarted" else args.get("state")
     if state == "started" and service["start_mode"] == "disabled":
-        raise ModuleFailure(f"Cannot start service {key}: it is disabled")
+        raise ModuleFailedError(f"Cannot start service {key}: it is disabled")
     service["state"] = state or service["state"]
     return {"changed": before != service or args.get("state") == "restarted", "exists": True, **service}
 
@@ -128,12 +130,12 @@ def _user(machine: Machine, args: dict[str, Any], check: bool) -> Result:
                 members[:] = [member for member in members if member != key]
         return {"changed": key is not None, "state": "absent"}
     if args["groups"] or args["home_directory"] or args["login_script"]:
-        raise ModuleFailure("simulator: win_user's groups and folders are not simulated")
+        raise ModuleFailedError("simulator: win_user's groups and folders are not simulated")
     before = dict(users[key]) if key else None
     user = users.setdefault(key or args["name"], {"sid": f"S-1-5-21-1-2-3-{1001 + len(users)}"})
     if args["password"] is not None and (before is None or args["update_password"] == "always"):
         if len(args["password"]) < machine.state["faults"].get("password_length", 0):
-            raise ModuleFailure("The password does not meet the password policy requirements.")
+            raise ModuleFailedError("The password does not meet the password policy requirements.")
         user["password"] = args["password"]
     for name in ("description", "fullname", "password_never_expires", "user_cannot_change_password"):
         if args[name] is not None:
@@ -153,7 +155,7 @@ def _about_user(machine: Machine, key: str | None) -> Result:
 def _group_membership(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     key = machine.key("groups", args["name"])
     if key is None:
-        raise ModuleFailure(f"Could not find local group {args['name']}")
+        raise ModuleFailedError(f"Could not find local group {args['name']}")
     members = machine.table("groups")[key]
     asked = {machine.account(name) for name in args["members"]}
     before = set(members)
@@ -168,7 +170,7 @@ def _group_membership(machine: Machine, args: dict[str, Any], check: bool) -> Re
 def _user_right(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     rights = machine.table("rights")
     if not args["name"].startswith("Se"):
-        raise ModuleFailure(f"the specified right {args['name']} is not a valid right")
+        raise ModuleFailedError(f"the specified right {args['name']} is not a valid right")
     asked = {machine.account(name) for name in args["users"]}
     before = set(rights.get(args["name"], []))
     after = {"add": before | asked, "remove": before - asked, "set": asked}[args["action"]]
@@ -228,7 +230,7 @@ def _share(machine: Machine, args: dict[str, Any], check: bool) -> Result:
         return {"changed": key is not None and bool(shares.pop(key))}
     entry = machine.entry(args["path"])
     if entry is None:
-        raise ModuleFailure(f"{args['path']} directory does not exist on the host")
+        raise ModuleFailedError(f"{args['path']} directory does not exist on the host")
     access = {
         name: sorted(machine.account(account.strip()) for account in (args[name] or "").split(",") if account)
         for name in ("full", "change", "read", "deny")
@@ -247,7 +249,7 @@ def _share(machine: Machine, args: dict[str, Any], check: bool) -> Result:
 def _acl(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     entry = machine.entry(args["path"])
     if entry is None:
-        raise ModuleFailure(f"{args['path']} file or directory does not exist on the host")
+        raise ModuleFailedError(f"{args['path']} file or directory does not exist on the host")
     rules = machine.table("acls").setdefault(entry["path"].lower(), [])
     below = args["inherit"] or ("" if "content" in entry else "ContainerInherit, ObjectInherit")
     rule = [machine.account(args["user"]), args["type"], args["rights"], below, args["propagation"]]
@@ -266,7 +268,7 @@ def _acl(machine: Machine, args: dict[str, Any], check: bool) -> Result:
 def _acl_inheritance(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     entry = machine.entry(args["path"])
     if entry is None:
-        raise ModuleFailure(f"{args['path']} file or directory does not exist on the host")
+        raise ModuleFailedError(f"{args['path']} file or directory does not exist on the host")
     before = entry.get("inherits", True)
     entry["inherits"] = args["state"] == "present"
     return _changed(before, entry["inherits"])

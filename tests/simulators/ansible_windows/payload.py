@@ -1,4 +1,4 @@
-"""What ansible-core 2.19 sends to a Windows machine, taken apart. Unknown things raise ``UnknownPayload``."""
+"""What ansible-core 2.19 sends to a Windows machine, taken apart. Unknown things raise ``UnknownPayloadError``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 _SEPARATOR = b"\n\0\0\0\0\n"
 
 
-class UnknownPayload(Exception):
+class UnknownPayloadError(Exception):
     """Not what this simulator knows; never taken for success."""
 
 
@@ -56,7 +56,7 @@ def _parse_input(stdin: bytes) -> ModuleCall | Wrapped:
     manifest = json.loads(stdin.split(_SEPARATOR)[1])
     *wrappers, action = manifest["actions"]
     if wrappers:
-        raise UnknownPayload(f"wrappers are not simulated: {[wrapper['name'] for wrapper in wrappers]}")
+        raise UnknownPayloadError(f"wrappers are not simulated: {[wrapper['name'] for wrapper in wrappers]}")
     if action["name"] != "module_wrapper.ps1":
         return Wrapped(action["name"], action["params"])
     script = action["params"]["Script"]

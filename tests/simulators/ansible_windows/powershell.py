@@ -36,9 +36,11 @@ def errors(script: str) -> list[str]:
 
 def parameters(script: str) -> dict[str, bool]:
     """Names of the script's parameters, and whether each is mandatory."""
-    root = _parser().parse(script.encode()).root_node
+    block = next(
+        (node for node in _parser().parse(script.encode()).root_node.children if node.type == "param_block"), None
+    )
     found = {}
-    for node in _walk(root):
+    for node in _walk(block) if block else ():
         if node.type == "script_parameter":
             variable = next(child for child in node.children if child.type == "variable")
             found[_text(variable).removeprefix("$")] = "mandatory" in _text(node).lower()
@@ -47,4 +49,4 @@ def parameters(script: str) -> dict[str, bool]:
 
 def supports_should_process(script: str) -> bool:
     """Whether win_powershell runs the script in check mode."""
-    return "supportsshouldprocess" in script.split("param(")[0].lower().replace(" ", "")
+    return "supportsshouldprocess" in script.partition("param(")[0].lower().replace(" ", "")

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.simulators.ansible_windows.machine import Machine, ModuleFailure
+from tests.simulators.ansible_windows.machine import Machine, ModuleFailedError
 from tests.simulators.ansible_windows.modules import Result, module
 from tests.simulators.ansible_windows.powershell import parameters, supports_should_process
 
 ROLES = Path(__file__).parents[3] / "roles"
 #: What a script sets: $Ansible.Changed and $Ansible.Result.
 Answer = tuple[bool, Any]
-SCRIPTS: dict[str, Callable[[Machine, dict[str, Any]], Answer]] = {}
+SCRIPTS: dict[str, Callable[[Machine, dict[str, Any], bool], Answer]] = {}
 
 
 def script(name: str) -> Callable[..., Any]:
     """Register the emulation of ``roles/NAME``."""
 
-    def register(function: Callable[[Machine, dict[str, Any]], Answer]) -> Callable[..., Any]:
+    def register(function: Callable[[Machine, dict[str, Any], bool], Answer]) -> Callable[..., Any]:
         SCRIPTS[name] = function
         return function
 
@@ -42,21 +42,23 @@ def _known_scripts() -> dict[str, str]:
 def _powershell(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     name = _known_scripts().get(args["script"])
     if name is None or name not in SCRIPTS:
-        raise ModuleFailure(f"simulator: this script is not one of the roles': {args['script'][:80]!r}")
+        raise ModuleFailedError(f"simulator: this script is not one of the roles': {args['script'][:80]!r}")
     if check and not supports_should_process(args["script"]):
         return {"changed": False, "skipped": True, "msg": "skipped, running in check mode"}
     given = args["parameters"] or {}
     known = parameters(args["script"])
     if unknown := sorted(set(given) - set(known)):
-        raise ModuleFailure(f"A parameter cannot be found that matches parameter name '{unknown[0]}'.")
+        raise ModuleFailedError(f"A parameter cannot be found that matches parameter name '{unknown[0]}'.")
     if missing := sorted(name for name, mandatory in known.items() if mandatory and name not in given):
-        raise ModuleFailure(f"Cannot process command because of one or more missing mandatory parameters: {missing}")
-    changed, result = SCRIPTS[name](machine, given)
+        raise ModuleFailedError(
+            f"Cannot process command because of one or more missing mandatory parameters: {missing}"
+        )
+    changed, result = SCRIPTS[name](machine, given, check)
     return {"changed": changed, "result": result, "output": [], "error": []}
 
 
 @script("windows_winrm/files/https_listener.ps1")
-def _https_listener(machine: Machine, given: dict[str, Any]) -> Answer:
+def _https_listener(machine: Machine, given: dict[str, Any], check: bool) -> Answer:
     listeners, certificates = machine.table("listeners"), machine.table("certificates")
     before = listeners.get("HTTPS", "")
     certificates_before = dict(certificates)
@@ -67,14 +69,14 @@ def _https_listener(machine: Machine, given: dict[str, Any]) -> Answer:
         for thumbprint in [t for t, about in certificates.items() if about["name"] == given["FriendlyName"]]:
             del certificates[thumbprint]
     else:
-        thumbprint = given.get("Thumbprint") or _own_certificate(machine, given)
+        thumbprint = given.get("Thumbprint") or before or _own_certificate(machine, given)
         if thumbprint not in certificates:
-            raise ModuleFailure(f"There is no certificate {thumbprint} with a private key in LocalMachine\\My.")
+            raise ModuleFailedError(f"There is no certificate {thumbprint} with a private key in LocalMachine\\My.")
         listeners["HTTPS"] = thumbprint
     after = listeners.get("HTTPS", "")
-    return (before, certificates_before) != (after, certificates), {
-        "before": before, "thumbprint": after, "certificate": certificates.get(after, {}).get("der", "")
-    }  # fmt: skip
+    shown = before if check else after
+    result = {"before": before, "thumbprint": shown, "certificate": certificates.get(shown, {}).get("der", "")}
+    return (before, certificates_before) != (after, certificates), result
 
 
 def _own_certificate(machine: Machine, given: dict[str, Any]) -> str:
@@ -88,12 +90,12 @@ def _own_certificate(machine: Machine, given: dict[str, Any]) -> str:
 
 
 @script("windows_ssh/files/capability.ps1")
-def _capability(machine: Machine, given: dict[str, Any]) -> Answer:
+def _capability(machine: Machine, given: dict[str, Any], check: bool) -> Answer:
     capabilities, services = machine.table("capabilities"), machine.table("services")
     before = capabilities["OpenSSH.Server"]
     if given["State"] == "present" and before != "Installed":
-        if machine.state["faults"].get("no_update_source"):
-            raise ModuleFailure("Add-WindowsCapability failed. Error code = 0x800f0954")
+        if machine.state["faults"].get("no_update_source") and not check:
+            raise ModuleFailedError("Add-WindowsCapability failed. Error code = 0x800f0954")
         capabilities["OpenSSH.Server"] = "Installed"
         services["sshd"] = {"start_mode": "manual", "state": "stopped"}
         machine.make_folder(r"C:\ProgramData\ssh")
@@ -109,7 +111,7 @@ def _capability(machine: Machine, given: dict[str, Any]) -> Answer:
 
 
 @script("windows_firewall/files/wider_rules.ps1")
-def _wider_rules(machine: Machine, given: dict[str, Any]) -> Answer:
+def _wider_rules(machine: Machine, given: dict[str, Any], check: bool) -> Answer:
     return False, [
         name
         for name, rule in machine.table("firewall").items()
@@ -122,7 +124,7 @@ def _wider_rules(machine: Machine, given: dict[str, Any]) -> Answer:
 
 
 @script("windows_session/files/desktops.ps1")
-def _desktops(machine: Machine, given: dict[str, Any]) -> Answer:
+def _desktops(machine: Machine, given: dict[str, Any], check: bool) -> Answer:
     return False, [
         {"user": f"{machine.state['hostname']}\\{session['user']}", "session": session["id"]}
         for session in machine.state["sessions"]

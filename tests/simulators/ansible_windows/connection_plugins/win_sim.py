@@ -7,7 +7,6 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.connection import ConnectionBase
-
 from tests.simulators.ansible_windows import host
 
 DOCUMENTATION = """
@@ -62,7 +61,7 @@ class Connection(ConnectionBase):
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         try:
             return host.run(cmd, in_data, self._root)
-        except host.Down:
+        except host.DownError:
             raise AnsibleConnectionFailure("the simulated machine does not answer") from None
 
     def put_file(self, in_path: str, out_path: str) -> None:
