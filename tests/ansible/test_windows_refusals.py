@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ def build(fleet: Fleet) -> None:
     gpo = {"domain_member": True, "faults": {"policy": {"rights": {"SeBatchLogonRight": ["BUILTIN\\Administrators"]}}}}
     uac = {"policy": {"registry": {SYSTEM_POLICY: {TOKEN_FILTER: ["dword", 0]}}}}
     fleet.add("well", "windows_remote_registry")
+    fleet.add("reached", "windows_winrm", "windows_ssh", windows_ssh_keys=[KEY])
+    domain = ["windows_account", "windows_user_rights", "windows_share", "windows_session"]
+    member = {"domain_member": True, "domain_users": ["CORP\\ras"]}
+    fleet.add("domain", *domain, state=member, windows_account_name="CORP\\ras")
     fleet.add("misspelt", "windows_share", windows_share_acount="ras")
     fleet.add("old", "windows_share", state={"version": "10.0.17134.1"})
     fleet.add("no-desktop", "windows_share", state={"installation": "Server Core"})
@@ -60,6 +65,9 @@ def build(fleet: Fleet) -> None:
     fleet.add("installer-fails", "hecras_windows", state={"faults": {"installer_fails": 1603}}, **setup)
     fleet.add("other-version", "hecras_windows", **fleet.installer("Setup65.exe", version="6.5.0.0"))
 
+
+#: Machines with nothing wrong.
+WELL = ("well", "reached", "domain")
 
 SAID = {
     "misspelt": "no role knows windows_share_acount. Correct the spelling",
@@ -115,12 +123,35 @@ def test_the_host_fails_with_what_to_do(played: Played, host: str) -> None:
 
 
 def test_every_machine_of_the_fleet_is_looked_at(fleet: Fleet) -> None:
-    assert set(fleet.hosts) == {"well", *SAID}
+    assert set(fleet.hosts) == {*WELL, *SAID}
 
 
-def test_the_others_go_on(fleet: Fleet, played: Played) -> None:
-    assert played.problem("well") == ""
-    assert fleet.state("well")["services"]["RemoteRegistry"]["state"] == "started"
+@pytest.mark.parametrize("host", WELL)
+def test_the_others_go_on(fleet: Fleet, played: Played, host: str) -> None:
+    assert played.problem(host) == ""
+    assert played.of(host, "changed")
+
+
+def test_an_account_of_a_domain_is_used_and_not_made(fleet: Fleet, played: Played) -> None:
+    machine = fleet.state("domain")
+    assert "CORP\\ras" in machine["groups"]["Administrators"]
+    assert "CORP\\ras" in machine["rights"]["SeBatchLogonRight"]
+    assert machine["shares"]["RasRemote"]["full"] == ["CORP\\ras"]
+    assert [machine["registry"][WINLOGON][f"Default{what}Name"][1] for what in ("Domain", "User")] == ["CORP", "ras"]
+    assert list(machine["users"]) == ["Engineer"]
+    assert played.problem("domain") == ""
+
+
+def test_a_teardown_does_not_cut_its_own_connection(fleet: Fleet, played: Played) -> None:
+    assert played.problem("reached") == ""
+    reached = fleet.state("reached")
+    in_use = json.dumps({"__windows_winrm_in_use": True, "__windows_ssh_in_use": True})
+    left = fleet.play("absent", "--limit", "reached", "-e", in_use)
+    assert fleet.state("reached") == reached
+    assert "WinRM's HTTPS listener and its certificate are left, since this connection" in left.messages("reached")
+    assert "OpenSSH Server is left as it is, since this connection" in left.messages("reached")
+    assert fleet.play("absent", "--limit", "reached").code == 0
+    assert fleet.state("reached") == {name: table for name, table in fresh_state().items() if name != "calls"}
 
 
 def test_a_wrong_installer_never_reaches_the_machine(fleet: Fleet, played: Played) -> None:
