@@ -44,6 +44,8 @@ def build(fleet: Fleet) -> None:
     fleet.add("wrong-right", "windows_user_rights", windows_user_rights_names=["SeBathLogonRight"])
     fleet.add("baseline", "windows_remote_uac", state=registry(SYSTEM_POLICY, **{TOKEN_FILTER: ["dword", 0]}))
     fleet.add("policy-uac", "windows_remote_uac", state={"domain_member": True, "faults": uac})
+    cut_off = {"domain_member": True, "faults": {"no_domain_controller": True}}
+    fleet.add("no-policy", "windows_remote_uac", state=cut_off)
     fleet.add("full", "windows_share", state={"free_bytes": 5 * 2**30} | ras)
     fleet.add("long-path", "windows_share", windows_share_path="C:\\" + "x" * 60)
     fleet.add("taken", "windows_share", state=registry(SHARES, RasRemote=["multistring", ["Path=D:\\Other"]]))
@@ -82,6 +84,7 @@ SAID = {
     "wrong-right": "Got no match for: SeBathLogonRight",
     "baseline": "LocalAccountTokenFilterPolicy was set to 0, as the CIS and Microsoft baselines do. Use a domain",
     "policy-uac": "a domain GPO overrides this: LocalAccountTokenFilterPolicy is 0 again",
+    "no-policy": "the domain's policy could not be applied, so nobody knows what it will put back",
     "full": "C: has 5.0 GiB free, and windows_share needs 20 GiB for C:\\RasRemote. Free some",
     "long-path": "give a folder on a local drive of at most 40 characters",
     "taken": "there is a share RasRemote of another folder already (Path=D:\\Other). Set windows_share_name",

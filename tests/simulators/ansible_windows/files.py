@@ -157,6 +157,8 @@ def _setup(machine: Machine, args: dict[str, Any], check: bool) -> Result:
 def _command(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     line = args.get("_raw_params") or args.get("cmd") or " ".join(args.get("argv") or [])
     if re.match(r"gpupdate(\.exe)? ", line):
+        if machine.state["faults"].get("no_domain_controller"):
+            return {"changed": True, "rc": 1, "stdout": "Computer policy could not be updated successfully."}
         machine.refresh_policy()
         return {"changed": True, "rc": 0, "stdout": "Computer Policy update has completed successfully.", "stderr": ""}
     raise ModuleFailedError(f"simulator: no such program here: {line}")

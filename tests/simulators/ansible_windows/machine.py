@@ -5,6 +5,7 @@ registry (key -> values), services, users, groups, rights, shares, acls, firewal
 listeners, secrets (LSA), sessions, and facts about the machine. ``faults`` holds what is wrong with it:
 
 - ``policy``: what a domain's policy puts back at every refresh: ``rights`` and ``registry``.
+- ``no_domain_controller``: no policy can be fetched.
 - ``never_returns``: a restart that does not come back.
 - ``installer_fails``: exit code of every installer.
 - ``no_update_source``: Windows features cannot be fetched.

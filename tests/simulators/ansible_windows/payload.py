@@ -55,8 +55,9 @@ def parse(command: str, stdin: bytes | None) -> ModuleCall | Wrapped | str:
 def _parse_input(stdin: bytes) -> ModuleCall | Wrapped:
     manifest = json.loads(stdin.split(_SEPARATOR)[1])
     *wrappers, action = manifest["actions"]
-    if wrappers:
-        raise UnknownPayloadError(f"wrappers are not simulated: {[wrapper['name'] for wrapper in wrappers]}")
+    for wrapper in wrappers:
+        if wrapper["name"] != "become_wrapper.ps1" or wrapper["params"].get("BecomeUser") != "NT AUTHORITY\\SYSTEM":
+            raise UnknownPayloadError(f"this wrapper is not simulated: {wrapper}")
     if action["name"] != "module_wrapper.ps1":
         return Wrapped(action["name"], action["params"])
     script = action["params"]["Script"]
