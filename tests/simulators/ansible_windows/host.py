@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -84,6 +86,10 @@ def _wrapped(machine: Machine, script: Wrapped) -> Answer:
         path = f"{normal(script.parameters['Directory'])}\\{script.parameters['Name']}"
         machine.make_folder(path)
         return 0, path.encode() + b"\r\n", b""
+    if script.name == "winrm_put_file.ps1":
+        content = b"".join(base64.b64decode(line.strip(b'"')) for line in script.stdin.split())
+        machine.write(script.parameters["Path"], content)
+        return 0, json.dumps({"sha1": hashlib.sha1(content).hexdigest()}).encode(), b""
     raise UnknownPayloadError(f"core's {script.name} is not simulated")
 
 

@@ -38,10 +38,11 @@ class ModuleCall:
 
 @dataclass(frozen=True)
 class Wrapped:
-    """One of core's own small scripts: name and parameters."""
+    """One of core's own small scripts: name, parameters, and what it reads."""
 
     name: str
     parameters: dict[str, Any]
+    stdin: bytes
 
 
 def parse(command: str, stdin: bytes | None) -> ModuleCall | Wrapped | str:
@@ -53,13 +54,14 @@ def parse(command: str, stdin: bytes | None) -> ModuleCall | Wrapped | str:
 
 
 def _parse_input(stdin: bytes) -> ModuleCall | Wrapped:
-    manifest = json.loads(stdin.split(_SEPARATOR)[1])
+    _, sent, *rest = stdin.split(_SEPARATOR)
+    manifest = json.loads(sent)
     *wrappers, action = manifest["actions"]
     for wrapper in wrappers:
         if wrapper["name"] != "become_wrapper.ps1" or wrapper["params"].get("BecomeUser") != "NT AUTHORITY\\SYSTEM":
             raise UnknownPayloadError(f"this wrapper is not simulated: {wrapper}")
     if action["name"] != "module_wrapper.ps1":
-        return Wrapped(action["name"], action["params"])
+        return Wrapped(action["name"], action["params"], b"".join(rest))
     script = action["params"]["Script"]
     arguments = dict(action["params"]["Variables"][0]["Value"])
     return ModuleCall(
