@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
-#   tests/install-services.sh [browser] [docker] [ssh] [windows] [wine]        no names: everything
+#   tests/install-services.sh [ansible] [browser] [docker] [ssh] [windows] [wine]        no names: everything
 # Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
 # exits 0; with CI=true it fails instead.
 #   RAS_TEST_CACHE          where builds are kept (default /var/cache/ras-runner-tests)
@@ -39,6 +39,34 @@ apt_install() {
   quietly "apt-get update" "${root[@]}" apt-get -q update
   quietly "apt-get install ${missing[*]}" "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -qy --no-install-recommends "${missing[@]}"
+}
+
+# Where the collections that the Windows roles need are: they come in the PyPI package ansible, since Galaxy is not
+# reached everywhere.
+ansible_package=ansible==12.3.0
+ansible_collections() {
+  printf '%s/ansible-collections-%s\n' "$cache" "${ansible_package#*==}"
+}
+
+ansible() {
+  local folder scratch
+  [ -n "$python" ] || give_up "there is no python3"
+  folder=$(ansible_collections)
+  if [ ! -e "$folder/complete" ]; then
+    scratch=$(mktemp -d)
+    quietly "download of $ansible_package" "$python" -m pip download --no-deps --dest "$scratch" "$ansible_package"
+    quietly "mkdir $folder" "${root[@]}" mkdir -p "$folder"
+    quietly "unpacking $ansible_package" "${root[@]}" "$(command -v python3)" - "$scratch" "$folder" <<'END'
+import pathlib, sys, zipfile
+scratch, folder = map(pathlib.Path, sys.argv[1:])
+wanted = tuple(f"ansible_collections/{name}/windows/" for name in ("ansible", "community"))
+with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
+    wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(wanted)])
+(folder / "complete").touch()
+END
+    rm -rf "$scratch"
+  fi
+  say "ansible: $folder"
 }
 
 browser() {
@@ -147,15 +175,21 @@ if [ "${1:-}" = wine-folder ]; then
   wine_folder
   exit
 fi
+# For tests/ansible/conftest.py: the same.
+if [ "${1:-}" = ansible-collections ]; then
+  ansible_collections
+  exit
+fi
 # For tests/docker/daemon.py: the same.
 if [ "${1:-}" = docker-base ]; then
   docker_base
   exit
 fi
 sections=("$@")
-[ $# -gt 0 ] || sections=(browser docker ssh windows wine)
+known="ansible browser docker ssh windows wine"
+[ $# -gt 0 ] || read -ra sections <<<"$known"
 for section in "${sections[@]}"; do
-  case $section in browser | docker | ssh | windows | wine) ;; *) say "unknown section: $section (known: browser docker ssh windows wine)"; exit 2 ;; esac
+  case " $known " in *" $section "*) ;; *) say "unknown section: $section (known: $known)"; exit 2 ;; esac
 done
 system=
 if [ -r /etc/os-release ]; then
