@@ -39,16 +39,16 @@ def members(names):
 def unpack(archive, sha256, target):
     """Unpack beside the target, then give it its name."""
     digest = hashlib.sha256()
-    with open(archive, "rb") as opened:
+    with pathlib.Path(archive).open("rb") as opened:
         for block in iter(lambda: opened.read(1 << 20), b""):
             digest.update(block)
     if digest.hexdigest() != sha256.lower():
-        sys.exit("the archive has the SHA-256 checksum %s here, not %s" % (digest.hexdigest(), sha256))
+        sys.exit(f"the archive has the SHA-256 checksum {digest.hexdigest()} here, not {sha256}")
     target = pathlib.Path(target)
     if target.exists():
         remove_one(target)
     if target.exists():
-        sys.exit("%s has files that ras-runner did not put there" % target)
+        sys.exit(f"{target} has files that ras-runner did not put there")
     target.parent.mkdir(parents=True, exist_ok=True)
     made = pathlib.Path(tempfile.mkdtemp(prefix=".ras-runner-", dir=str(target.parent)))
     try:
@@ -56,7 +56,7 @@ def unpack(archive, sha256, target):
             wanted = members(opened.namelist())
             for name, place in wanted.items():
                 (made / place).parent.mkdir(parents=True, exist_ok=True)
-                with opened.open(name) as source, open(made / place, "wb") as out:
+                with opened.open(name) as source, (made / place).open("wb") as out:
                     shutil.copyfileobj(source, out, 1 << 20)
                 (made / place).chmod(0o755)
         receipt = {"sha256": digest.hexdigest(), "files": sorted(wanted.values())}
@@ -65,7 +65,7 @@ def unpack(archive, sha256, target):
             folder.chmod(0o755)
         made.rename(target)
     except (OSError, zipfile.BadZipFile) as error:
-        sys.exit("the archive cannot be unpacked into %s: %s" % (target, error))
+        sys.exit(f"the archive cannot be unpacked into {target}: {error}")
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

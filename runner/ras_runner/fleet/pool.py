@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ras_runner.errors import InputError, RasRunnerError
-from ras_runner.fleet.inventory import WorkerEntry, find_inventory, read_inventory
-from ras_runner.workers.registry import make_worker
+from ras_runner.fleet.inventory import GROUP_TYPES, WorkerEntry, find_inventory, read_inventory
+from ras_runner.workers.registry import WORKER_TYPES, make_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,8 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     """The workers of an inventory, or this machine with its own HEC-RAS when there is none.
 
     Args:
-        inventory: the file named by the user; ``inventory/local.yml`` below the current folder is used when it exists.
+        inventory: the file named by the user; ``inventory/workers.json``, else
+            ``inventory/local.yml`` below the current folder is used when it exists.
         engine: engine to use on all workers instead of their own.
 
     Raises:
@@ -46,8 +47,9 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     workers: list[Worker] = []
     left_out: dict[str, str] = {}
     for entry in entries:
-        if not entry.type:
-            left_out[entry.name] = "it is in no worker group and has no ras_worker_type"
+        reason = _why_not(entry)
+        if reason:
+            left_out[entry.name] = reason
             continue
         parameters = {**entry.parameters, "engine": engine} if engine else entry.parameters
         try:
@@ -57,3 +59,14 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
         except RasRunnerError as error:
             left_out[entry.name] = str(error)
     return Pool(source, tuple(workers), left_out)
+
+
+def _why_not(entry: WorkerEntry) -> str:
+    """Why a host is no worker, as far as the inventory tells; empty when it is meant to be one."""
+    if entry.left_out:
+        return entry.left_out
+    if not entry.type:
+        return f"it is in no worker group ({', '.join(GROUP_TYPES)}) and has no ras_worker_type"
+    if entry.type in GROUP_TYPES.values() and entry.type not in WORKER_TYPES:
+        return f"plans cannot be sent to {entry.type} workers yet; types that can be used: {', '.join(WORKER_TYPES)}"
+    return ""

@@ -11,7 +11,7 @@ from ras_runner.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.base import Worker, WorkerSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +51,16 @@ def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
         )
     worker: Worker = getattr(import_module(entry.module), entry.function)(parameters)
     return worker
+
+
+def worker_spec(worker_type: str) -> type[WorkerSpec]:
+    """The model of a worker type's parameters: the one that its module defines."""
+    from ras_runner.workers.base import WorkerSpec
+
+    module = import_module(WORKER_TYPES[worker_type].module)
+    (spec,) = (
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, WorkerSpec) and item.__module__ == module.__name__
+    )
+    return spec
