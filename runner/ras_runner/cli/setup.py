@@ -51,23 +51,24 @@ def _inventory(given: Path | None) -> Path:
 
 def _conclude(order: SetupOrder, result: SetupResult) -> int:
     hosts = result.progress.hosts
-    words = "would change" if order.check else "changed"
+    ready = sorted(name for name, host in hosts.items() if host.ready)
+    written = order.workers_file.is_file() and not order.check
     rows = [
-        [name, "ready" if host.ready else "left out", str(host.changed), host.problem]
+        [name, "ready" if host.ready else "left out", str(host.changed), "" if written else host.problem]
         for name, host in sorted(hosts.items())
     ]
-    print_table("Hosts", ["host", "state", words, "because"], rows, right=(2,))
-    talk(f"event log: {short(result.log)}")
+    columns = ["host", "state", "would change" if order.check else "changed", "because"]
+    print_table("Hosts", columns if not written else columns[:3], [row[: 3 if written else 4] for row in rows], right=(2,))
+    talk(f"{len(ready)} of {len(hosts)} hosts are ready; event log: {short(result.log)}")
     if order.check:
         talk("check mode: nothing was changed")
-    elif order.workers_file.is_file():
+    elif written:
         from ras_runner.cli import listing
 
-        talk(f"wrote {short(order.workers_file)}")
         listing.workers(order.workers_file, "", as_json=False)
-    if result.ok and all(host.ready for host in hosts.values()):
+    if result.ok and len(ready) == len(hosts):
         return EXIT_OK
-    return EXIT_INPUT if any(host.ready for host in hosts.values()) else EXIT_NO_WORKER
+    return EXIT_INPUT if ready else EXIT_NO_WORKER
 
 
 class _Display:

@@ -85,7 +85,7 @@ class Machine:
             "ansible_port": self.port,
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(self.folder / "key"),
-            "ansible_ssh_common_args": f"{options} -o ControlPath={self.folder}/cm",
+            "ansible_ssh_common_args": f"{options} -o ControlPath={self.folder}/cm-%r",
             "ansible_python_interpreter": "/usr/bin/python3",
         }
 

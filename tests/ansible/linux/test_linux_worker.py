@@ -32,6 +32,7 @@ def test_from_a_fresh_machine_to_results_and_back(lab: Lab, machine: Machine, pr
     assert machine.changes() == before
     assert not lab.workers_file.exists()
     assert changed(lab.play("setup-worker.yml"), "node1") > 0
+    assert {"etc/passwd", "opt/hecras", "var/lib/ras-runner/worker"} <= machine.changes() - before
     assert changed(lab.play("playbooks/setup_worker.yml"), "node1") == 0
 
     verified = lab.play("playbooks/verify_worker.yml")
