@@ -53,12 +53,12 @@ def _conclude(order: SetupOrder, result: SetupResult) -> int:
     hosts = result.progress.hosts
     ready = sorted(name for name, host in hosts.items() if host.ready)
     written = order.workers_file.is_file() and not order.check
-    rows = [
-        [name, "ready" if host.ready else "left out", str(host.changed), "" if written else host.problem]
-        for name, host in sorted(hosts.items())
-    ]
-    columns = ["host", "state", "would change" if order.check else "changed", "because"]
-    print_table("Hosts", columns if not written else columns[:3], [row[: 3 if written else 4] for row in rows], right=(2,))
+    rows = [[name, "ready" if host.ready else "left out", str(host.changed)] for name, host in sorted(hosts.items())]
+    columns = ["host", "state", "would change" if order.check else "changed"]
+    if not written:  # else the table of workers has the reasons
+        columns.append("because")
+        rows = [[*row, hosts[row[0]].problem] for row in rows]
+    print_table("Hosts", columns, rows, right=(2,))
     talk(f"{len(ready)} of {len(hosts)} hosts are ready; event log: {short(result.log)}")
     if order.check:
         talk("check mode: nothing was changed")

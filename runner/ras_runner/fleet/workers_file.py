@@ -183,11 +183,11 @@ def plain_secrets(parameters: dict[str, Any]) -> list[str]:
 
 def _from_version_0(data: dict[str, Any]) -> dict[str, Any]:
     """ras-commander's file: parameters lie flat beside ``name``, ``worker_type`` and ``enabled``."""
-    workers: list[dict[str, Any]] = []
+    workers: list[Any] = []
     left_out: list[dict[str, str]] = []
     for number, row in enumerate(data.get("workers", ()), start=1):
         if not isinstance(row, dict):
-            workers.append({"name": f"worker {number}", "type": row})  # refused by the schema, with its place
+            workers.append(row)  # refused by the schema, with its place
             continue
         flat = {key: value for key, value in row.items() if not key.startswith("_")}
         name, kind = str(flat.pop("name", f"worker {number}")), flat.pop("worker_type", "")

@@ -80,12 +80,10 @@ class Lab(Runner):
         if machine is None:
             own: dict[str, Any] = {"ansible_connection": "local"}
         else:
-            own = {
-                **machine.variables,
-                "ras_ssh_key_path": str(machine.folder / "key"),
-                "ras_known_hosts": str(machine.folder / "known_hosts"),
-                "ras_cores_per_plan": 1,
-            }
+            own = {**machine.variables, "ras_cores_per_plan": 1}
+        if machine is not None and group == "ssh_workers":
+            own["ras_ssh_key_path"] = str(machine.folder / "key")
+            own["ras_known_hosts"] = str(machine.folder / "known_hosts")
         self.groups.setdefault(group, {})[host] = {**own, **variables}
         data = {name: {"hosts": hosts} for name, hosts in self.groups.items()}
         self.inventory.write_text(json.dumps(data), encoding="utf-8")
@@ -93,7 +91,8 @@ class Lab(Runner):
     def play(self, playbook: str, *args: object, code: int | None = 0) -> str:
         """ansible-playbook from the root of the checkout, as the docs have it; what it prints."""
         command = [REPO / ".venv/bin/ansible-playbook", playbook, "-i", self.inventory, *map(str, args)]
-        done = subprocess.run(command, cwd=REPO, capture_output=True, encoding="utf-8", timeout=180, check=False)
+        done = subprocess.run(command, cwd=REPO, capture_output=True, encoding="utf-8", timeout=100, check=False)
+        print(done.stdout, done.stderr)
         assert code is None or done.returncode == code, f"{playbook}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

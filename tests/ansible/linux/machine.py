@@ -37,6 +37,7 @@ mount -t sysfs -o ro sysfs sys
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 chmod 1777 tmp
+[ "$lower" != / ] || mount -t tmpfs -o mode=700 tmpfs root # a developer's shell may start much there
 mkdir -p run/sshd opt/ras-standin root/.ssh
 mount -o bind,ro "$4" opt/ras-standin
 cat >usr/local/bin/ras-standin <<'X'
@@ -48,7 +49,8 @@ install -m 600 "$top/key.pub" root/.ssh/authorized_keys
 install -m 600 "$top/host_key" run/sshd/host_key
 hostname worker-under-test
 exec chroot . /usr/sbin/sshd -D -e -f /dev/null -p "$port" -o ListenAddress=127.0.0.1 -o HostKey=/run/sshd/host_key \
-  -o PidFile=none -o UsePAM=yes -o PasswordAuthentication=no -o MaxStartups=100 -o LogLevel=ERROR
+  -o PidFile=none -o UsePAM=yes -o PasswordAuthentication=no -o MaxStartups=100 -o LogLevel=ERROR \
+  -o 'Subsystem=sftp internal-sftp'
 """
 #: What any use of a machine leaves: logs, locks and backups of the account files, Ansible's own folder.
 _NOT_OURS = re.compile(
