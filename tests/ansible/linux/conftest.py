@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,7 @@ class Lab(Runner):
     def add(self, group: str, host: str, machine: Machine | None = None, **variables: Any) -> None:
         """A host of a group; without a machine, the controller itself."""
         if machine is None:
-            own: dict[str, Any] = {"ansible_connection": "local"}
+            own: dict[str, Any] = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         else:
             own = {**machine.variables, "ras_cores_per_plan": 1}
         if machine is not None and group == "ssh_workers":

@@ -58,3 +58,11 @@ def test_from_a_fresh_machine_to_results_and_back(lab: Lab, machine: Machine, pr
     assert changed(lab.play("playbooks/teardown_worker.yml"), "node1") > 0
     assert machine.changes() == before
     assert lab.workers() == {"schema_version": 1, "workers": [], "left_out": []}
+
+
+def test_a_machine_on_which_plans_run_is_not_torn_down(lab: Lab, machine: Machine):
+    lab.add("ssh_workers", "busy", machine, ras_engine="standin")
+    machine.run("RAS_RUNNER_ATTEMPT=a1 setsid -f sleep 1000 </dev/null >/dev/null 2>&1")
+    output = lab.play("playbooks/teardown_worker.yml", code=2)
+    assert "plans still run on the machine (1 processes)" in output
+    assert "ras-runner cancel" in output
