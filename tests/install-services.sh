@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
-#   tests/install-services.sh [browser] [docker] [ssh] [wine]        no names: everything
+#   tests/install-services.sh [browser] [docker] [slurm] [ssh] [wine]        no names: everything
 # Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
 # exits 0; with CI=true it fails instead.
 #   RAS_TEST_CACHE          where builds are kept (default /var/cache/ras-runner-tests)
@@ -61,6 +61,17 @@ ssh() {
     "${root[@]}" systemctl disable --now ssh.service ssh.socket >>"$log" 2>&1 || true
   fi
   say "ssh: $(/usr/sbin/sshd -V 2>&1 | grep -o -m 1 'OpenSSH_[^ ,]*')"
+}
+
+slurm() {
+  # The tests start daemons of their own. Where there were none, the packages' are not to run on this machine.
+  local fresh=
+  [ -e /usr/sbin/slurmctld ] || fresh=1
+  apt_install slurm-client slurmctld munge
+  if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
+    "${root[@]}" systemctl disable --now munge.service slurmctld.service >>"$log" 2>&1 || true
+  fi
+  say "slurm: $(sinfo --version 2>/dev/null)"
 }
 
 # The folder of the build that fits this checkout: named after everything that goes into it.
@@ -139,9 +150,9 @@ if [ "${1:-}" = docker-base ]; then
   exit
 fi
 sections=("$@")
-[ $# -gt 0 ] || sections=(browser docker ssh wine)
+[ $# -gt 0 ] || sections=(browser docker slurm ssh wine)
 for section in "${sections[@]}"; do
-  case $section in browser | docker | ssh | wine) ;; *) say "unknown section: $section (known: browser docker ssh wine)"; exit 2 ;; esac
+  case $section in browser | docker | slurm | ssh | wine) ;; *) say "unknown section: $section (known: browser docker slurm ssh wine)"; exit 2 ;; esac
 done
 system=
 if [ -r /etc/os-release ]; then

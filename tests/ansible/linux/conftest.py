@@ -36,6 +36,11 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def copy_of_this_machine(folder: Path) -> contextlib.AbstractContextManager[Machine]:
+    """One more throw-away copy of the machine that the tests run on."""
+    return _machine(folder, Path("/"))
+
+
 @contextlib.contextmanager
 def _machine(folder: Path, lower: Path) -> Iterator[Machine]:
     with contextlib.ExitStack() as stack:
@@ -56,7 +61,7 @@ def machine(tmp_path: Path, debian: Path) -> Iterator[Machine]:
 @pytest.fixture
 def this_machine(tmp_path: Path) -> Iterator[Machine]:
     """A throw-away copy of the machine that the tests run on."""
-    with _machine(tmp_path / "copy", Path("/")) as made:
+    with copy_of_this_machine(tmp_path / "copy") as made:
         yield made
 
 

@@ -37,7 +37,10 @@ mount -t sysfs -o ro sysfs sys
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 chmod 1777 tmp
-[ "$lower" != / ] || mount -t tmpfs -o mode=700 tmpfs root # a developer's shell may start much there
+if [ "$lower" = / ]; then
+  mount -t tmpfs -o mode=700 tmpfs root # a developer's shell may start much there
+  rm -rf var/lib/ras-runner # of other tests
+fi
 mkdir -p run/sshd opt/ras-standin root/.ssh
 mount -o bind,ro "$4" opt/ras-standin
 cat >usr/local/bin/ras-standin <<'X'
@@ -97,6 +100,11 @@ class Machine:
         done = subprocess.run([*enter, "/bin/sh", "-c", command], capture_output=True, encoding="utf-8", check=False)
         assert code is None or done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file there."""
+        enter = ["nsenter", "--target", str(self._init()), "--mount", "--root", "--wd=/", "tee", path]
+        subprocess.run(enter, input=content, stdout=subprocess.DEVNULL, check=True)
 
     def changes(self) -> set[str]:
         """Paths that are not as in the lower layer: new, gone, or with other content."""
