@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed
-	$(PIP) install --editable '.[test,dev,ansible]'
+	$(PIP) install --editable '.[test,dev]'
 	@touch $@
 
 demo: $(VENV)/installed  ## write an example project, run it with the stand-in engine, make a report
