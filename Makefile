@@ -26,9 +26,11 @@ test: $(VENV)/installed-tests  ## install what the tests need, and run them all
 	bash tests/install-services.sh
 	$(BIN)/python -m pytest $(PYTEST)
 
-lint: $(VENV)/installed-tests  ## ruff
+lint: $(VENV)/installed-tests  ## ruff, yamllint, ansible-lint (with the syntax check of every playbook)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/yamllint --strict .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --quiet
 
 types: $(VENV)/installed-tests  ## mypy --strict, as on Linux and as on Windows
 	$(BIN)/mypy --platform linux

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
-#   tests/install-services.sh [ansible] [browser] [docker] [ssh] [windows] [wine]        no names: everything
+#   tests/install-services.sh [ansible] [browser] [docker] [slurm] [ssh] [windows] [wine]        no names: everything
 # Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
 # exits 0; with CI=true it fails instead.
 #   RAS_TEST_CACHE          where builds are kept (default /var/cache/ras-runner-tests)
@@ -92,6 +92,17 @@ ssh() {
   id ras-test >/dev/null 2>&1 ||
     quietly "useradd ras-test" "${root[@]}" useradd --system --create-home --shell /bin/sh --password '*' ras-test
   say "ssh: $(/usr/sbin/sshd -V 2>&1 | grep -o -m 1 'OpenSSH_[^ ,]*')"
+}
+
+slurm() {
+  # The tests start daemons of their own. Where there were none, the packages' are not to run on this machine.
+  local fresh=
+  [ -e /usr/sbin/slurmctld ] || fresh=1
+  apt_install slurm-client slurmctld munge
+  if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
+    "${root[@]}" systemctl disable --now munge.service slurmctld.service >>"$log" 2>&1 || true
+  fi
+  say "slurm: $(sinfo --version 2>/dev/null)"
 }
 
 # The folder of the build that fits this checkout: named after everything that goes into it.
@@ -186,7 +197,7 @@ if [ "${1:-}" = docker-base ]; then
   exit
 fi
 sections=("$@")
-known="ansible browser docker ssh windows wine"
+known="ansible browser docker slurm ssh windows wine"
 [ $# -gt 0 ] || read -ra sections <<<"$known"
 for section in "${sections[@]}"; do
   case " $known " in *" $section "*) ;; *) say "unknown section: $section (known: $known)"; exit 2 ;; esac

@@ -123,7 +123,7 @@ def campaign(host: WindowsHost, home: Path, name: str, plans: int, slots: int):
     del host_variables["standin_command"]
     variables = {f"ras_{key}": value for key, value in host_variables.items()}
     inventory = home / f"{name}.yml"
-    inventory.write_text(json.dumps({"psexec_workers": {"hosts": {"pc": variables}}}), encoding="utf-8")
+    inventory.write_text(json.dumps({"windows_workers": {"hosts": {"pc": variables}}}), encoding="utf-8")
     numbers = ",".join(str(number) for number in range(1, plans + 1))
     state = home / f"{name}-state"
     command = [sys.executable, "-m", "ras_runner", "execute", str(project), "-i", str(inventory), "--plans", numbers]

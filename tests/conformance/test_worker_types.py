@@ -65,16 +65,17 @@ def psexec_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, 
 
 def winrm_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
     host = request.getfixturevalue("winrm_host")
-    return {f"ras_{name}": value for name, value in host.parameters(folder / "worker").items()}
+    given = {f"ras_{name}": value for name, value in host.parameters(folder / "worker").items()}
+    return {"ras_worker_type": "winrm", **given}
 
 
 WORKER_TYPES = {
     "docker": WorkerType("docker_workers", docker_variables, "docker"),
     "docker-ssh": WorkerType("docker_workers", docker_ssh_variables, "docker ssh"),
     "local": WorkerType("local", lambda request, folder: {}),
-    "psexec": WorkerType("psexec_workers", psexec_variables, "windows", WindowsRunner),
+    "psexec": WorkerType("windows_workers", psexec_variables, "windows", WindowsRunner),
     "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
-    "winrm": WorkerType("winrm_workers", winrm_variables, "windows", WindowsRunner),
+    "winrm": WorkerType("windows_workers", winrm_variables, "windows", WindowsRunner),
 }
 
 

@@ -27,6 +27,6 @@ def test_a_daemon_that_is_well_and_an_image_that_is_not_there(way: str, request:
 def test_a_daemon_that_is_not_there(docker_runner: DockerRunner):
     docker_runner.write_inventory(docker_host="unix:///nowhere/docker.sock")
     checks = found(docker_runner, 3)
-    assert checks["docker-daemon"]["verdict"] == "failed"
-    assert "systemctl start docker" in checks["docker-daemon"]["remedy"]
+    assert checks["docker-engine"]["verdict"] == "failed"
+    assert "systemctl start docker" in checks["docker-engine"]["remedy"]
     assert checks["docker-image"]["verdict"] == "not checked"

@@ -33,7 +33,7 @@ def variables(host: WindowsHost, folder: Path, **others: Any) -> dict[str, objec
 
 @pytest.fixture
 def runner(windows_host: WindowsHost, tmp_path: Path) -> Iterator[WindowsRunner]:
-    made = WindowsRunner(tmp_path, group="psexec_workers", variables=variables(windows_host, tmp_path))
+    made = WindowsRunner(tmp_path, group="windows_workers", variables=variables(windows_host, tmp_path))
     yield made
     made.stop_engines()
 
@@ -97,7 +97,7 @@ def test_hecras_itself_and_a_window_that_waits(windows_host: WindowsHost, tmp_pa
     exe = write_ras_exe(tmp_path / "HEC RAS (x86)" / "6.6")
     path = "Z:" + str(exe).replace("/", "\\")
     named = variables(windows_host, tmp_path, engine="hecras-windows", ras_exe_path=path)
-    runner = WindowsRunner(tmp_path, group="psexec_workers", variables=named)
+    runner = WindowsRunner(tmp_path, group="windows_workers", variables=named)
     project = Project.open(write_example_project(tmp_path / "project", plans=1))
     (result,) = runner.execute(project.folder)
     assert result["outcome"] == "completed", result
@@ -132,7 +132,7 @@ def test_other_workers_go_on_without_a_host_that_refuses_us(
     monkeypatch.setenv("WRONG_PASSWORD", "not-this-one-55d3")
     bad = variables(windows_host, runner.folder, password="env:WRONG_PASSWORD")
     here = {"ras_engine": "standin", "ras_worker_folder": str(runner.folder / "here"), "ras_cores_per_plan": 1}
-    inventory = {"psexec_workers": {"hosts": {"pc7": bad}}, "local": {"hosts": {"here": here}}}
+    inventory = {"windows_workers": {"hosts": {"pc7": bad}}, "local": {"hosts": {"here": here}}}
     runner.inventory.write_text(json.dumps(inventory), encoding="utf-8")
     done = runner.run("execute", project.folder, "-i", runner.inventory, "--plans", "1", "--json")
     assert [r["worker_id"] for r in json.loads(done.stdout)] == ["here"]

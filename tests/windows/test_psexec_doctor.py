@@ -16,7 +16,7 @@ def runner_for(host: WindowsHost, tmp_path: Path, **others: Any) -> Runner:
     given = host.parameters(engine="hecras-windows", **others)
     del given["standin_command"]
     variables = {f"ras_{name}": value for name, value in given.items()}
-    runner.inventory.write_text(json.dumps({"psexec_workers": {"hosts": {"pc": variables}}}), encoding="utf-8")
+    runner.inventory.write_text(json.dumps({"windows_workers": {"hosts": {"pc": variables}}}), encoding="utf-8")
     return runner
 
 
@@ -33,8 +33,8 @@ def test_a_host_that_is_well(plain_host: WindowsHost, tmp_path: Path):
     runner = runner_for(plain_host, tmp_path)
     checks = examined(runner, 0)
     assert failed(checks) == []
-    assert checks["session"]["evidence"].startswith("session 2 (Administrator")
-    assert checks["engine"]["evidence"].endswith(r"6.6\Ras.exe")
+    assert checks["windows-session"]["evidence"].startswith("session 2 (Administrator")
+    assert checks["windows-hecras"]["evidence"].endswith(r"6.6\Ras.exe")
     assert checks["terms"]["verdict"] == "not checked"
     assert plain_host.leftovers() == []
     assert [path.name for path in plain_host.share.iterdir() if path.name != "q"] == []
@@ -67,11 +67,11 @@ def _full(state: HostState) -> None:
 @pytest.mark.parametrize(
     ("change", "requirement", "evidence", "remedy", "role"),
     [
-        (_filtered, "admin-share", "ccess", "LocalAccountTokenFilterPolicy", "windows_remote_uac"),
-        (_nobody, "session", "3 (Administrator, not connected, Disc)", "log on there", "windows_session"),
-        (_registry, "remote-registry", "Stopped, starts disabled", "RemoteRegistry", "windows_remote_registry"),
-        (_rights, "user-rights", "SeBatchLogonRight", "User Rights Assignment", "windows_user_rights"),
-        (_no_hecras, "engine", "there is no Ras.exe", "ras_exe_path", "hecras_windows"),
+        (_filtered, "windows-remote-uac", "ccess", "LocalAccountTokenFilterPolicy", "windows_remote_uac"),
+        (_nobody, "windows-session", "3 (Administrator, not connected, Disc)", "log on there", "windows_session"),
+        (_registry, "windows-remote-registry", "Stopped, starts disabled", "RemoteRegistry", "windows_remote_registry"),
+        (_rights, "windows-user-rights", "SeBatchLogonRight", "User Rights Assignment", "windows_user_rights"),
+        (_no_hecras, "windows-hecras", "there is no Ras.exe", "ras_exe_path", "hecras_windows"),
         (_full, "disk", "0.0 GB free", "free space", ""),
     ],
 )

@@ -101,6 +101,7 @@ def winrm_host(winrm_session: WinRmHost) -> Iterator[WinRmHost]:
 def runner(tmp_path: Path, winrm_host: WinRmHost) -> Iterator[WindowsRunner]:
     """``ras-runner`` with its own state and worker folder, and one WinRM worker."""
     variables = {f"ras_{name}": value for name, value in winrm_host.parameters(tmp_path / "worker").items()}
-    made = WindowsRunner(tmp_path, group="winrm_workers", variables=variables)
+    variables["ras_worker_type"] = "winrm"
+    made = WindowsRunner(tmp_path, group="windows_workers", variables=variables)
     yield made
     made.stop_engines()

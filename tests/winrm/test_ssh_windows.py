@@ -67,7 +67,7 @@ def test_the_doctor_asks_it_as_a_windows_host(runner: WindowsRunner, winrm_host:
     (host,) = runner.json("doctor", "-i", runner.inventory, "--json")
     checks = {check["requirement"]: check for check in host["checks"]}
     assert {check["verdict"] for check in checks.values()} <= {"ok", "not checked"}
-    assert checks["session"]["role"] == "windows_session"
+    assert checks["windows-session"]["role"] == "windows_session"
     assert winrm_host.host.calls == ["facts"]
 
 

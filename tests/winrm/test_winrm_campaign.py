@@ -28,7 +28,8 @@ def write_inventory(runner: Runner, host: WinRmHost, **others: object) -> None:
     """One WinRM worker, as the fixture ``runner`` has, with other parameters."""
     parameters = host.parameters(runner.worker_folder, **others)
     variables = {key if key == "ras_exe_path" else f"ras_{key}": value for key, value in parameters.items()}
-    runner.inventory.write_text(json.dumps({"winrm_workers": {"hosts": {"here": variables}}}), encoding="utf-8")
+    variables["ras_worker_type"] = "winrm"
+    runner.inventory.write_text(json.dumps({"windows_workers": {"hosts": {"here": variables}}}), encoding="utf-8")
 
 
 def run_scripts(host: WinRmHost) -> list[str]:

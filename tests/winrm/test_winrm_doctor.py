@@ -18,7 +18,7 @@ def test_a_host_that_is_well_and_one_where_nobody_is_logged_on(runner: WindowsRu
     assert winrm_host.host.calls == ["facts"]
     winrm_host.host.state.sessions = [SERVICES_SESSION]
     checks = examined(runner, 3)
-    assert [name for name, check in checks.items() if check["verdict"] == "failed"] == ["session"]
-    assert checks["session"]["role"] == "windows_session"
+    assert [name for name, check in checks.items() if check["verdict"] == "failed"] == ["windows-session"]
+    assert checks["windows-session"]["role"] == "windows_session"
     done = runner.run("sessions", "here", "-i", runner.inventory, code=3)
     assert "has no Active session" in done.stderr

@@ -43,7 +43,7 @@ InventoryOption = Annotated[
     typer.Option(
         "-i",
         "--inventory",
-        help="Inventory of workers (YAML) [default: inventory/local.yml if there, else this machine].",
+        help="Inventory of workers [default: inventory/workers.json, inventory/local.yml, else this machine].",
         show_default=False,
     ),
 ]
@@ -346,6 +346,32 @@ def sessions(
     from ras_runner.cli import doctor as doctor_command
 
     _leave(EXIT_OK if doctor_command.sessions(inventory, host, as_json=json) else EXIT_NO_WORKER)
+
+
+@app.command()
+def setup(
+    inventory: Annotated[
+        Path | None,
+        typer.Option("-i", "--inventory", help="Ansible inventory [default: inventory/local.yml].", show_default=False),
+    ] = None,
+    limit: Annotated[
+        str, typer.Option("--limit", help="Only these hosts or groups, as Ansible takes them.", show_default=False)
+    ] = "",
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; show what would be changed.")] = False,
+    tags: Annotated[
+        str,
+        typer.Option(
+            "--tags",
+            help="Only these concerns, such as users,docker,hecras,slurm,remote,share,firewall,session,ssh.",
+            show_default=False,
+        ),
+    ] = "",
+    state_dir: StateOption = None,
+) -> None:
+    """Make the machines of an inventory workers (with Ansible), and write inventory/workers.json."""
+    from ras_runner.cli import setup as setup_command
+
+    _leave(setup_command.setup(inventory, limit, tags, state_dir, check=check))
 
 
 @app.command()

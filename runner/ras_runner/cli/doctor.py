@@ -116,6 +116,6 @@ def _show(examination: Examination, *, every: bool) -> None:
         table.add_row(Text(verdict, style=_STYLES[verdict]), row.requirement.title, Text(row.finding.evidence))
         if row.remedy:
             table.add_row("", "", Text(f"next: {row.remedy}"))
-            if row.role:
-                table.add_row("", "", Text(f"Ansible role: {row.role}", style="dim"))
+            if row.requirement.role:
+                table.add_row("", "", Text(f"Ansible role: {row.requirement.role}", style="dim"))
     out.print(table)

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
+from ras_runner.fleet.pool import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -84,13 +85,13 @@ class Requirement:
         id: its name.
         title: in a few words.
         remedy: how it is met.
-        roles: the Ansible role that sees to it, by system (``windows``, ``linux``); none when a person has to.
+        role: the Ansible role that sees to it; empty when a person has to.
     """
 
     id: str
     title: str
     remedy: str
-    roles: Mapping[str, str]
+    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,10 @@ class Row:
     Attributes:
         requirement: what is needed.
         finding: what was seen.
-        role: the Ansible role that sees to it on this system; empty when a person has to.
     """
 
     requirement: Requirement
     finding: Finding
-    role: str
 
     @property
     def remedy(self) -> str:
@@ -141,8 +140,8 @@ def requirements() -> Mapping[str, Requirement]:
 
     table = yaml.safe_load(files("ras_runner.fleet").joinpath("requirements.yml").read_text(encoding="utf-8"))
     return {
-        item["id"]: Requirement(item["id"], item["title"], item["remedy"], item.get("roles", {}))
-        for item in table["worker_requirements"]
+        item["id"]: Requirement(item["id"], item["title"], item["remedy"], item["role"])
+        for item in table["requirements"]
     }
 
 
@@ -156,10 +155,11 @@ def examine(entries: Sequence[WorkerEntry]) -> list[Examination]:
 
 def _checks(entry: WorkerEntry) -> list[Check]:
     """The checks of its worker type; raises InputError when a variable of the host is wrong."""
+    if reason := why_not(entry):
+        raise InputError(reason)
     if entry.type not in CHECKS:
         raise InputError(
-            f"it has an unknown worker type {entry.type!r}" if entry.type else "it is in no worker group",
-            action=f"put it into a worker group, or give ras_worker_type: {', '.join(sorted(CHECKS))}",
+            f"it has an unknown worker type {entry.type!r}", action=f"valid types are {', '.join(sorted(CHECKS))}"
         )
     made: list[Check] = _module(entry).checks(entry.parameters)
     return made
@@ -182,8 +182,7 @@ def _examined(entry: WorkerEntry) -> Examination:
             findings[check.requirement] = _finding(check, findings)
     except RasRunnerError as error:
         findings["variables"] = Finding(Verdict.FAILED, error.cause, error.action)
-    table, system = requirements(), "windows" if _is_windows(entry) else "linux"
-    rows = tuple(Row(table[name], found, table[name].roles.get(system, "")) for name, found in findings.items())
+    rows = tuple(Row(requirements()[name], found) for name, found in findings.items())
     return Examination(str(entry.parameters.get("worker_id", entry.name)), entry.type or "no worker", rows)
 
 
@@ -191,7 +190,8 @@ def _finding(check: Check, before: Mapping[str, Finding]) -> Finding:
     bad = (Verdict.FAILED, Verdict.NOT_CHECKED)
     lacking = [name for name in check.needs if name in before and before[name].verdict in bad]
     if lacking:
-        return Finding(Verdict.NOT_CHECKED, f"it needs: {requirements()[lacking[0]].title}")
+        title = requirements()[lacking[0]].title
+        return Finding(Verdict.NOT_CHECKED, f"not so long as this is not met: {title[0].lower()}{title[1:]}")
     try:
         return check.look()
     except RasRunnerError as error:
@@ -252,7 +252,7 @@ def as_data(examinations: Sequence[Examination]) -> list[dict[str, Any]]:
                     "verdict": row.finding.verdict.value,
                     "evidence": row.finding.evidence,
                     "remedy": row.remedy,
-                    "role": row.role,
+                    "role": row.requirement.role,
                 }
                 for row in examination.rows
             ],

@@ -1,4 +1,4 @@
-"""Workers from an inventory file: a plain Ansible YAML inventory whose hosts carry ``ras_`` variables.
+"""Workers from an inventory file: the workers file, or a plain Ansible YAML inventory with ``ras_`` variables.
 
 Documented in docs/inventory.md. Groups give the worker type where ``ras_worker_type`` does not.
 """
@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ras_runner.errors import InputError
+from ras_runner.fleet.workers_file import WorkersFile, is_workers_file, parse_workers_file, plain_secrets
 
 #: Worker type of the hosts of a group, unless ``ras_worker_type`` says otherwise.
 GROUP_TYPES = {
     "local": "local",
     "docker_workers": "docker",
-    "psexec_workers": "psexec",
+    "slurm_workers": "slurm",
     "ssh_workers": "ssh",
-    "winrm_workers": "winrm",
+    "windows_workers": "psexec",
 }
-#: Where an inventory is looked for when none is named, below the current folder.
-DEFAULT_INVENTORY = Path("inventory") / "local.yml"
+#: Where an inventory is looked for when none is named, below the current folder: what setup has written comes first.
+DEFAULT_INVENTORIES = (Path("inventory") / "workers.json", Path("inventory") / "local.yml")
 _STEP = "read inventory"
 
 
@@ -32,26 +33,51 @@ class WorkerEntry:
         name: the host's name; the worker id unless ``ras_worker_id`` is given.
         type: worker type; empty when the inventory does not say.
         parameters: of the worker type.
+        left_out: why it is no worker; empty when it is meant to be one.
     """
 
     name: str
     type: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    left_out: str = ""
 
 
 def find_inventory(path: Path | None) -> Path | None:
-    """The inventory to use: the one named, else ``inventory/local.yml`` below the current folder, else None."""
+    """The inventory to use: the one named, else one of ``DEFAULT_INVENTORIES`` below the current folder, else None."""
     if path is not None:
         return path
-    return DEFAULT_INVENTORY if DEFAULT_INVENTORY.is_file() else None
+    return next((default for default in DEFAULT_INVENTORIES if default.is_file()), None)
 
 
 def read_inventory(path: Path) -> list[WorkerEntry]:
-    """The workers of a YAML inventory file.
+    """The workers of a workers file or a YAML inventory file.
 
     Raises:
         InputError: no such file, not YAML, not an inventory, or values that only Ansible can render.
     """
+    data = _loaded(path)
+    if is_workers_file(data):
+        return _from_workers_file(parse_workers_file(data, path))
+    hosts: dict[str, dict[str, Any]] = {}
+    for name, group in data.items():
+        _read_group(str(name), group, {}, hosts, path)
+    return [_entry(name, variables, path) for name, variables in hosts.items()]
+
+
+def _from_workers_file(file: WorkersFile) -> list[WorkerEntry]:
+    entries = []
+    for record in file.workers:
+        wrong = plain_secrets(record.parameters)
+        reason = (
+            f"{', '.join(wrong)} is written there in plain text; give env:NAME, file:path or keyring:service/user"
+            if wrong
+            else ""
+        )
+        entries.append(WorkerEntry(record.name, record.type, {"worker_id": record.name, **record.parameters}, reason))
+    return [*entries, *(WorkerEntry(host.name, "", {}, host.reason) for host in file.left_out)]
+
+
+def _loaded(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
@@ -77,10 +103,7 @@ def read_inventory(path: Path) -> list[WorkerEntry]:
         raise InputError(
             f"the inventory {path} has no groups", step=_STEP, action="see docs/inventory.md for an example"
         )
-    hosts: dict[str, dict[str, Any]] = {}
-    for name, group in data.items():
-        _read_group(str(name), group, {}, hosts, path)
-    return [_entry(name, variables, path) for name, variables in hosts.items()]
+    return data
 
 
 def _read_group(name: str, group: Any, inherited: dict[str, Any], hosts: dict[str, dict[str, Any]], path: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ras_runner.errors import InputError, RasRunnerError
-from ras_runner.fleet.inventory import WorkerEntry, find_inventory, read_inventory
-from ras_runner.workers.registry import make_worker
+from ras_runner.fleet.inventory import GROUP_TYPES, WorkerEntry, find_inventory, read_inventory
+from ras_runner.workers.registry import WORKER_TYPES, make_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,8 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     """The workers of an inventory, or this machine with its own HEC-RAS when there is none.
 
     Args:
-        inventory: the file named by the user; ``inventory/local.yml`` below the current folder is used when it exists.
+        inventory: the file named by the user; ``inventory/workers.json``, else
+            ``inventory/local.yml`` below the current folder is used when it exists.
         engine: engine to use on all workers instead of their own.
 
     Raises:
@@ -68,11 +69,22 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
 
 def _made(entry: WorkerEntry) -> Worker | str:
     """The worker, or why the host is none. An InputError is for the user, whatever the other hosts are."""
-    if not entry.type:
-        return NO_TYPE
+    if reason := why_not(entry):
+        return reason
     try:
         return make_worker(entry.type, entry.parameters)
     except InputError:
         raise
     except RasRunnerError as error:
         return str(error)
+
+
+def why_not(entry: WorkerEntry) -> str:
+    """Why a host is no worker, as far as the inventory tells; empty when it is meant to be one."""
+    if entry.left_out:
+        return entry.left_out
+    if not entry.type:
+        return f"it is in no worker group ({', '.join(GROUP_TYPES)}) and has no ras_worker_type"
+    if entry.type in GROUP_TYPES.values() and entry.type not in WORKER_TYPES:
+        return f"plans cannot be sent to {entry.type} workers yet; types that can be used: {', '.join(WORKER_TYPES)}"
+    return ""

@@ -74,6 +74,17 @@ def worker_spec(worker_type: str, parameters: Mapping[str, Any]) -> WorkerSpec:
     return spec.model_copy(update=paths)
 
 
+def spec_models() -> dict[str, type[WorkerSpec]]:
+    """The models of all workers' parameters, by worker type; where Windows hosts have others, those by themselves."""
+    models: dict[str, type[WorkerSpec]] = {}
+    for name, entry in sorted(WORKER_TYPES.items()):
+        model: type[WorkerSpec] = getattr(import_module(entry.module), entry.spec)
+        models[name] = model
+        if (on_windows := model.model_for({"os": "windows"})) is not model:
+            models[f"{name} (Windows)"] = on_windows
+    return models
+
+
 def _entry(worker_type: str) -> WorkerType:
     entry = WORKER_TYPES.get(worker_type)
     if entry is None:

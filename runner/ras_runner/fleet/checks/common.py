@@ -15,17 +15,18 @@ _NO_DISK = 1 << 30
 _SKEW = 60.0
 
 
-def reach_checks(host: str, port: int, service: str) -> list[Check]:
+def reach_checks(host: str, port: int, service: str, requirement: str = "port-open") -> list[Check]:
     """The name resolves, and a port answers.
 
     Args:
         host: name or address.
         port: TCP port.
         service: what should answer there.
+        requirement: what the port's answer shows to be met.
     """
     return [
         Check("name-resolves", lambda: resolves(host, port)),
-        Check("port-open", lambda: answers(host, port, service), ("name-resolves",)),
+        Check(requirement, lambda: answers(host, port, service), ("name-resolves",)),
     ]
 
 

@@ -64,7 +64,7 @@ def remote_checks(spec: LinuxSpec, address: DockerAddress) -> list[Check]:
 
     return [
         *host.reach(),
-        Check("tools", host.tools, ("login",)),
+        Check("linux-tools", host.tools, ("login",)),
         *_daemon_checks(spec, address, daemon, ("login",)),
         Check("worker-folder", host.folder, ("login",)),
         *room,
@@ -98,7 +98,7 @@ def _daemon_checks(
         return common.cores(found, spec.cores_total if "cores_total" in spec.model_fields_set else found)
 
     return [
-        Check("docker-daemon", answers, needs),
-        Check("docker-image", image, ("docker-daemon",)),
-        Check("cores", cores, ("docker-daemon",)),
+        Check("docker-engine", answers, needs),
+        Check("docker-image", image, ("docker-engine",)),
+        Check("cores", cores, ("docker-engine",)),
     ]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_ENGINES = {"hecras-windows": "windows-hecras", "hecras-linux": "hecras-linux", "standin": "engine"}
+
+
 def checks(parameters: Mapping[str, Any]) -> list[Check]:
     """What a local worker needs.
 
@@ -34,7 +37,7 @@ def checks(parameters: Mapping[str, Any]) -> list[Check]:
 
     return [
         Check("worker-folder", lambda: writable(folder)),
-        Check("engine", engine),
+        Check(_ENGINES[spec.engine], engine),
         Check("cores", lambda: cores(os.cpu_count() or 1, spec.cores_total)),
         Check("disk", lambda: disk(shutil.disk_usage(existing(folder)).free, folder)),
     ]

@@ -32,15 +32,15 @@ def checks(parameters: Mapping[str, Any]) -> list[Check]:
     spec = validated(PsExecSpec, parameters, "worker type psexec")
     host = _Host(spec, psexec_transport(spec))
     return [
-        *common.reach_checks(spec.hostname, spec.port, "SMB"),
-        Check("login", host.login, ("port-open",)),
-        Check("share", host.share, ("login",)),
-        Check("admin-share", host.admin_share, ("login",)),
-        Check("share-is-folder", host.one_place, ("share", "admin-share")),
-        Check("administrator", lambda: windows.administrator(host.facts), ("share-is-folder",)),
-        Check("remote-registry", lambda: windows.remote_registry(host.facts), ("share-is-folder",)),
+        *common.reach_checks(spec.hostname, spec.port, "SMB", "windows-firewall"),
+        Check("login", host.login, ("windows-firewall",)),
+        Check("windows-share", host.share, ("login",)),
+        Check("windows-remote-uac", host.admin_share, ("login",)),
+        Check("share-is-folder", host.one_place, ("windows-share", "windows-remote-uac")),
+        Check("windows-account", lambda: windows.administrator(host.facts), ("share-is-folder",)),
+        Check("windows-remote-registry", lambda: windows.remote_registry(host.facts), ("share-is-folder",)),
         *windows.fact_checks(host.wanted, lambda: host.facts, ("share-is-folder",)),
-        Check("leftovers", host.leftovers, ("admin-share",)),
+        Check("leftovers", host.leftovers, ("windows-remote-uac",)),
     ]
 
 

@@ -43,9 +43,13 @@ def checks(parameters: Mapping[str, Any]) -> list[Check]:
     host = SshHost(spec, hop)
     return [
         *host.reach(),
-        Check("tools", host.tools, ("login",)),
+        Check("linux-tools", host.tools, ("login",)),
         Check("worker-folder", host.folder, ("login",)),
-        Check("engine", lambda: Finding(Verdict.OK, native_engine(spec, host.connection).name), ("login",)),
+        Check(
+            "engine" if spec.engine == "standin" else "hecras-linux",
+            lambda: Finding(Verdict.OK, native_engine(spec, host.connection).name),
+            ("login",),
+        ),
         *host.room(),
     ]
 

@@ -35,8 +35,8 @@ def checks(parameters: Mapping[str, Any]) -> list[Check]:
         return Finding(Verdict.OK, f"{facts().user} is let in, and the host key is the known one")
 
     return [
-        *common.reach_checks(first.host, first.port, "SSH"),
-        Check("login", login, ("port-open",)),
+        *common.reach_checks(first.host, first.port, "SSH", "windows-ssh"),
+        Check("login", login, ("windows-ssh",)),
         Check("worker-folder", lambda: windows.folder(facts(), wanted), ("login",)),
         *windows.fact_checks(wanted, facts, ("login",)),
     ]

@@ -142,11 +142,12 @@ def fact_checks(wanted: Wanted, facts: Callable[[], WindowsFacts], needs: tuple[
         facts: of the host.
         needs: requirements without which nothing can be asked.
     """
+    engine_id = "engine" if wanted.engine == "standin" else "windows-hecras"
     return [
-        Check("user-rights", lambda: user_rights(facts()), needs),
-        Check("session", lambda: session(facts(), wanted), needs),
-        Check("engine", lambda: engine(facts(), wanted), needs),
-        Check("terms", terms, ("engine",)),
+        Check("windows-user-rights", lambda: user_rights(facts()), needs),
+        Check("windows-session", lambda: session(facts(), wanted), needs),
+        Check(engine_id, lambda: engine(facts(), wanted), needs),
+        Check("terms", terms, (engine_id,)),
         Check("cores", lambda: common.cores(facts().cores, wanted.cores), needs),
         Check("disk", lambda: room(facts(), wanted.folder), needs),
         Check("clock", lambda: common.skew(facts().now - time.time(), _ANSWER_SECONDS), needs),
@@ -174,12 +175,15 @@ def _shown(value: int | None) -> str:
 def remote_registry(facts: WindowsFacts) -> Finding:
     """Whether the service Remote Registry runs, and will after a restart."""
     if not facts.remote_registry:
-        return Finding(Verdict.FAILED, "there is no service RemoteRegistry")
+        return Finding(Verdict.FAILED, "there is no service RemoteRegistry", "install the service RemoteRegistry")
     state, start = facts.remote_registry[:2]
     seen = f"{state}, starts {start.lower()}"
-    if state != "Running":
-        return Finding(Verdict.FAILED, seen)
-    return Finding(Verdict.OK if start == "Auto" else Verdict.WARNING, seen)
+    if state == "Running" and start == "Auto":
+        return Finding(Verdict.OK, seen)
+    remedy = (
+        "sc config RemoteRegistry start= auto, then sc start RemoteRegistry; or run setup_worker with the tag remote"
+    )
+    return Finding(Verdict.WARNING if state == "Running" else Verdict.FAILED, seen, remedy)
 
 
 def user_rights(facts: WindowsFacts) -> Finding:
@@ -193,7 +197,12 @@ def user_rights(facts: WindowsFacts) -> Finding:
     }
     lacking = [f"{right} ({meaning})" for right, meaning in RIGHTS.items() if not mine & granted.get(right, set())]
     if lacking:
-        return Finding(Verdict.FAILED, f"{facts.user} lacks {', '.join(lacking)}")
+        return Finding(
+            Verdict.FAILED,
+            f"{facts.user} lacks {', '.join(lacking)}",
+            "grant it in Local Security Policy, User Rights Assignment, or run setup_worker with the tag users; "
+            "a domain GPO may take it back",
+        )
     return Finding(Verdict.OK, f"{facts.user} has {', '.join(RIGHTS)}")
 
 
@@ -222,7 +231,9 @@ def engine(facts: WindowsFacts, wanted: Wanted) -> Finding:
     shown = ", ".join(facts.ras_exe)
     if not facts.ras_exe:
         where = wanted.ras_exe or " and ".join(map(str, INSTALL_FOLDERS))
-        return Finding(Verdict.FAILED, f"there is no Ras.exe: looked for {where}")
+        return Finding(
+            Verdict.FAILED, f"there is no Ras.exe: looked for {where}", "install HEC-RAS, or give ras_exe_path"
+        )
     if wanted.version and not any(f"\\{wanted.version}\\" in path for path in facts.ras_exe):
         return Finding(
             Verdict.FAILED, f"version {wanted.version} is not there, but {shown}", "install it, or correct version"

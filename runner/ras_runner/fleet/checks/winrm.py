@@ -38,8 +38,8 @@ def checks(parameters: Mapping[str, Any]) -> list[Check]:
         return Finding(Verdict.OK, f"{facts().user} is let in at {facts().computer}, Windows build {facts().build}")
 
     return [
-        *common.reach_checks(spec.hostname, spec.port, "WinRM over HTTPS"),
-        Check("login", login, ("port-open",)),
+        *common.reach_checks(spec.hostname, spec.port, "WinRM over HTTPS", "windows-winrm"),
+        Check("login", login, ("windows-winrm",)),
         Check("worker-folder", lambda: windows.folder(facts(), wanted), ("login",)),
         *windows.fact_checks(wanted, facts, ("login",)),
     ]
