@@ -204,7 +204,7 @@ def measure(home: Path) -> Figures:
 def main() -> int:
     """Measure and print; 2 with the reason when it cannot be."""
     try:
-        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # short: socket names end at 108 bytes
             print("\n".join(measure(Path(folder)).lines()))
     except MeasureError as error:
         print(f"not measured: {error}", file=sys.stderr)
