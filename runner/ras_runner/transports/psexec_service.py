@@ -171,12 +171,15 @@ class Services:
         try:
             client.create_service()
             client._service.start()
+            client._service.start = _started  # run_executable would ask for it once more
         except Exception as error:
             self._uninstall(client, client.service_name)
             if isinstance(error, SCMRException):
                 raise self._service_error(error.return_code) from error
             if isinstance(error, PypsexecException):
-                raise WorkerError(str(error), step=_STEP, host=self.host, action="ras-runner doctor") from error
+                raise WorkerError(
+                    str(error), step=_STEP, host=self.host, action="look at the host's load and its virus scanner"
+                ) from error
             raise
 
     def _await_pipe(self, link: Link, pipe: str) -> None:
@@ -230,14 +233,16 @@ class Services:
                 else f"check that {what.folder} is there",
             ) from error
         except PypsexecException as error:
-            raise WorkerError(str(error), step=_STEP, host=self.host, action="ras-runner doctor") from error
+            raise WorkerError(
+                str(error), step=_STEP, host=self.host, action="look at the host's load and its virus scanner"
+            ) from error
         return int(pid)
 
     def _uninstall(self, client: Client, name: str) -> None:
         """Remove the service and its file; what cannot be removed now is remembered."""
         try:
             client.remove_service()
-            client._service.close()
+            client._service._scmr.close()  # and with the pipe all its handles
         except Exception:  # whatever it is, the reason of the failed start is worth more
             self._left.append(name)
 
@@ -252,11 +257,7 @@ class Services:
             admin = Share(link.tree(rf"\\{self.host}\ADMIN$"))
             return {entry.name.removesuffix(".exe") for entry in admin.folder("")} | _service_names(link)
 
-        try:
-            found = self._links.call("find leftovers", lambda link: _clean(link, lambda: work(link)))
-        except SmbStatusError as error:
-            raise self._status_error(error) from error
-        now = time.time()
+        found, now = self._call("find leftovers", work), time.time()
         return sorted(
             name
             for name in found
@@ -277,11 +278,25 @@ class Services:
             client._service.close()
 
         try:
-            self._links.call("reap", lambda link: _clean(link, lambda: work(link)))
-        except (RasRunnerError, SmbStatusError):
+            self._call("reap", work)
+        except RasRunnerError:
             self._left.append(name)
             return False
         return True
+
+    def _call(self, step: str, work: Callable[[Link], Result]) -> Result:
+        from pypsexec.exceptions import PypsexecException, SCMRException
+
+        try:
+            return self._links.call(step, lambda link: _clean(link, lambda: work(link)))
+        except SmbStatusError as error:
+            raise self._status_error(error) from error
+        except SCMRException as error:
+            raise self._service_error(error.return_code) from error
+        except PypsexecException as error:
+            raise WorkerError(
+                str(error), step=step, host=self.host, action="look at the host's load and its virus scanner"
+            ) from error
 
     def _status_error(self, error: SmbStatusError) -> RasRunnerError:
         if error.status == ACCESS_DENIED:
@@ -297,7 +312,7 @@ class Services:
             f"the service could not be used: {status_text(error.status)}",
             step=_STEP,
             host=self.host,
-            action="ras-runner doctor",
+            action="look at the host's load and its virus scanner",
         )
 
     def _not_windows(self, cause: str) -> OperatorError:
@@ -321,6 +336,10 @@ class LostLaunchError(WorkerError):
 
 class NotStartedError(WorkerError):
     """The host could not make the process."""
+
+
+def _started() -> None:
+    """It is."""
 
 
 def _clean(link: Link, work: Callable[[], Result]) -> Result:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -137,13 +138,15 @@ class Link:
     @contextlib.contextmanager
     def watched(self, seconds: float) -> Iterator[None]:
         """Cut the connection when what is done in the ``with`` block takes longer."""
-        timer = threading.Timer(seconds, self.cut, [seconds])
-        timer.daemon = True
-        timer.start()
+        self.watch(seconds)
         try:
             yield
         finally:
-            timer.cancel()
+            _WATCHDOG.leave(self)
+
+    def watch(self, seconds: float) -> None:
+        """From now on it has so many seconds."""
+        _WATCHDOG.watch(self, seconds)
 
     def cut(self, after: float) -> None:
         """End the connection, whatever another thread waits for on it."""
@@ -160,6 +163,47 @@ class Link:
         if self.connection is not None:
             with contextlib.suppress(Exception):
                 self.connection.disconnect(close=False)
+
+
+class _Watchdog:
+    """One thread that cuts connections on which something takes too long. (A timer for each call costs more than it.)"""
+
+    def __init__(self) -> None:
+        self._ends: dict[Link, tuple[float, float]] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, link: Link, seconds: float) -> None:
+        """Cut it after so many seconds, unless it is left before."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            first = min((at for at, _ in self._ends.values()), default=None)
+            self._ends[link] = (end, seconds)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="smb-watchdog", daemon=True)
+                self._thread.start()
+            elif first is None or end < first:
+                self._changed.notify()
+
+    def leave(self, link: Link) -> None:
+        """It is done with."""
+        with self._changed:
+            self._ends.pop(link, None)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                late = [(link, seconds) for link, (end, seconds) in self._ends.items() if end <= now]
+                for link, _ in late:
+                    del self._ends[link]
+                if not late:
+                    self._changed.wait(min((end for end, _ in self._ends.values()), default=now + 60.0) - now)
+            for link, seconds in late:
+                link.cut(seconds)
+
+
+_WATCHDOG = _Watchdog()
 
 
 class SmbLinks:

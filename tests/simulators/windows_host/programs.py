@@ -1,4 +1,4 @@
-"""What starts programs on a simulated Windows host: wine, or for what needs no programs, nothing but query.exe."""
+"""What starts programs on a simulated Windows host: wine, or where none are needed, answers to the calls we make."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import pip
 from tests.simulators.windows_host.paexec import StartError
 from tests.wine.wine import PYTHON, Windows
+
+from ras_runner.engines.cmdline import quote_cmd
+from ras_runner.transports.windows_processes import list_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +79,7 @@ class WinePrograms:
 
 
 class NoPrograms:
-    """No programs run, but what a call script asks ``query session`` is answered; a run script may be played.
+    """No programs run: calls of ``query session`` are answered, and lists of processes; a run script may be played.
 
     Args:
         state: of the host.
@@ -94,14 +97,21 @@ class NoPrograms:
         here = self._root.joinpath(*path.parts[2:])
         if [part.lower() for part in path.parts[:2]] != ["c:\\", "rasremote"] or not here.is_dir():
             raise StartError(267, "The directory name is invalid.")
-        if r".\call.cmd" in command_line and '"query.exe" "session"' in (here / "call.cmd").read_text("ascii"):
-            (here / "out").write_bytes(self._state.session_table().encode("cp437", "replace"))
-            (here / "end").write_text("0\r\n", encoding="ascii")
-        elif r".\run.cmd" in command_line and self._play is not None:
+        if r".\run.cmd" in command_line and self._play is not None:
             self._play(here)
+        elif r".\call.cmd" in command_line and (said := self._answer((here / "call.cmd").read_text("ascii"))):
+            (here / "out").write_bytes(said)
+            (here / "end").write_text("0\r\n", encoding="ascii")
         else:
             raise StartError(2, f"not simulated here: {command_line}")
         return next(self._pids)
+
+    def _answer(self, call: str) -> bytes:
+        if '"query.exe" "session"' in call:
+            return self._state.session_table().encode("cp437", "replace")
+        if self._play is not None and quote_cmd(list_command()) in call:
+            return b"133000000000000000\r\n4 0 1 0 System\r\n"  # nothing runs that was played
+        return b""
 
     def stop(self) -> None:
         """Nothing runs."""
