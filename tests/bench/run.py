@@ -213,10 +213,21 @@ def full(bench: Bench, method: str, remote: dict[str, Any]) -> int:
         missing[PEER] = str(error)
     rows = measure_all(bench, (*OUR_CASES, *PEER_CASES), missing)
     figures = Figures(rows, method, bench.engine_alone(99), bench.help_times(), missing.get(PEER, ""), remote)
-    text = document(figures)
+    text = document(figures) + windows_section(bench.folder)
     (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)
     return 0
+
+
+def windows_section(folder: Path) -> str:
+    """The figures of Windows hosts, or why there are none."""
+    from windows import measure
+
+    try:
+        lines = measure(folder)
+    except (MeasureError, ImportError) as error:
+        return f"\n## Windows hosts\n\nNot measured: {error}\n"
+    return "\n" + "\n".join(lines.lines()) + "\n"
 
 
 def main() -> int:

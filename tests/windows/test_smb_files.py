@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -208,6 +209,25 @@ def test_a_transfer_that_is_cut_goes_on_where_it_was(
     assert (share / "store" / "ab" / "x").read_bytes() == source.read_bytes()
 
 
+def test_an_answer_to_the_rename_that_is_lost_harms_nothing(
+    files: SmbFiles, plain_host: WindowsHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source = tmp_path / "terrain"
+    source.write_bytes(os.urandom(3_000_000))
+    whole, cuts = smb_module.Share.rename, []
+
+    def cutting(self, old, new):
+        whole(self, old, new)
+        if not cuts:
+            cuts.append(plain_host.smbd.cut())
+            self.info("w")
+
+    monkeypatch.setattr(smb_module.Share, "rename", cutting)
+    files.put([Upload(source, files.root / "store" / "ab" / "x", hash_file(source))])
+    assert cuts[0] > 0
+    assert [p.read_bytes() == source.read_bytes() for p in (plain_host.share / "store" / "ab").iterdir()] == [True]
+
+
 def test_a_lost_connection_is_made_again_with_the_credentials(files: SmbFiles, plain_host: WindowsHost):
     files.put([Upload(b"x", files.root / "w" / "x")])
     assert plain_host.smbd.cut() > 0
@@ -219,8 +239,32 @@ def test_a_host_that_stops_answering_is_given_up(
 ):
     monkeypatch.setattr(smb_module, "_TRIES", 1)
     with plain_host.smbd.stalled(), pytest.raises(TransientError, match="no answer within 1 s"):
-        files.links.call("look", lambda link: files._share(link).info("w"), limit=1.0)
+        files.links.call("look", lambda link: files._share(link, 1.0).info("w"), limit=1.0)
     assert files.read(files.root / "none") is None
+
+
+def test_a_transfer_that_stalls_is_given_up_and_goes_on(
+    files: SmbFiles, plain_host: WindowsHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(smb_module, "_LIMIT", 1.0)
+    source = tmp_path / "terrain"
+    source.write_bytes(os.urandom(9_000_000))
+    whole, stalls = smb_module.Share.write_pieces, []
+
+    def stalling(self, path, start, pieces):
+        for arrived in whole(self, path, start, pieces):
+            if arrived > 3_000_000 and not stalls:
+                stalls.append(arrived)
+                stack.enter_context(plain_host.smbd.stalled())
+                threading.Timer(2.0, stack.close).start()
+            yield arrived
+
+    monkeypatch.setattr(smb_module.Share, "write_pieces", stalling)
+    with contextlib.ExitStack() as stack:
+        target = files.root / "store" / "ab" / "x"
+        files.put([Upload(source, target, hash_file(source))])
+    assert stalls
+    assert (plain_host.share / "store" / "ab" / "x").read_bytes() == source.read_bytes()
 
 
 def test_a_wrong_password_is_tried_once(plain_host: WindowsHost):
@@ -246,6 +290,11 @@ def test_a_wrong_password_is_tried_once(plain_host: WindowsHost):
     log = plain_host.smbd.folder / "l" / "log"
     failed = "NT_STATUS_WRONG_PASSWORD"
     assert wait_until(lambda: log.read_text("utf-8", "replace").count(failed), "smbd tells of it") == 1
+
+
+def test_without_credentials_this_machines_identity_is_tried(plain_host: WindowsHost):
+    with pytest.raises(OperatorError, match="this machine's own identity.*\n.*give username and password"):
+        make_files(plain_host, username="", password=None).prepare()
 
 
 def test_hosts_that_are_not_there(plain_host: WindowsHost):

@@ -48,6 +48,8 @@ _UNSURE_SECONDS = 600.0
 #: A session that was seen so many seconds ago is looked at again before a start.
 _SESSION_SECONDS = 60.0
 _TAIL_SECONDS = 2.0
+#: The folder of a command is older than this only when its controller was killed.
+_CALL_SECONDS = 86400.0
 _COMMAND_SECONDS = 30.0
 _STOP_ROUNDS = 5
 #: Seconds that a run script gets to claim its workspace when the answer to its start was lost.
@@ -63,7 +65,8 @@ class _Seen:
 
     Attributes:
         first: when it was first looked at, seconds of a monotonic clock.
-        checked: when its processes were last looked at; 0 for never.
+        checked: when its processes were last seen; 0 for never.
+        tried: when they were last looked for.
         alive: whether it had any.
         cpu_seconds: CPU time of those it had; None before the first look.
         tree: its processes so far.
@@ -72,6 +75,7 @@ class _Seen:
 
     first: float
     checked: float = 0.0
+    tried: float = 0.0
     alive: bool = True
     cpu_seconds: float | None = None
     tree: KnownTree | None = None
@@ -110,9 +114,16 @@ class PsExecTransport(SmbFiles):
         self._learning = threading.Lock()  # a stop and a look may come at the same time
 
     def prepare(self) -> None:
-        """As for files; removes what commands of controllers that were killed have left, after a day."""
+        """As for files; then see that programs can be started, that share and worker folder are one place and that
+        there is a session, and remove what controllers of ours that were killed have left.
+
+        Raises:
+            WorkerError, OperatorError: the host cannot be used; says why.
+        """
         super().prepare()
-        for folder in self.older_than(self.root / "q", 86400.0):
+        self.session()
+        self.services.reap()
+        for folder in self.older_than(self.root / "q", _CALL_SECONDS):
             self.remove(folder)
 
     def sessions(self) -> list[WindowsSession]:
@@ -260,13 +271,13 @@ class PsExecTransport(SmbFiles):
 
     def _check(self, probes: Sequence[Probe], now: float) -> None:
         """Look at the processes of attempts; a look that fails counts as none for a while."""
+        for probe in probes:
+            self._known(probe).tried = now
         try:
             listed, processes = self._processes()
         except (TransientError, WorkerError):
             if any(now - max(s.checked, s.first) > _UNSURE_SECONDS for s in map(self._known, probes)):
                 raise
-            for probe in probes:
-                self._known(probe).checked = max(self._known(probe).checked, now - CHECK_SECONDS + _END_SECONDS)
             return
         for probe in probes:
             self._learn(probe, listed, processes)
@@ -316,8 +327,8 @@ class PsExecTransport(SmbFiles):
 def _due(probe: Probe, seen: _Seen, files: RunFiles, now: float) -> bool:
     """Whether an attempt's processes have to be looked at now."""
     if files.exit_code is None:
-        return seen.alive and now - max(seen.checked, seen.first) >= CHECK_SECONDS
-    return probe.whole_tree and seen.alive and now - seen.checked >= _END_SECONDS
+        return seen.alive and now - max(seen.tried, seen.first) >= CHECK_SECONDS
+    return probe.whole_tree and seen.alive and now - seen.tried >= _END_SECONDS
 
 
 def _text(output: bytes) -> str:

@@ -177,7 +177,9 @@ class Services:
             if isinstance(error, SCMRException):
                 raise self._service_error(error.return_code) from error
             if isinstance(error, PypsexecException):
-                raise WorkerError(str(error), step=_STEP, host=self.host, action="ras-runner doctor") from error
+                raise WorkerError(
+                    str(error), step=_STEP, host=self.host, action="look at the host's load and its virus scanner"
+                ) from error
             raise
 
     def _await_pipe(self, link: Link, pipe: str) -> None:
@@ -231,7 +233,9 @@ class Services:
                 else f"check that {what.folder} is there",
             ) from error
         except PypsexecException as error:
-            raise WorkerError(str(error), step=_STEP, host=self.host, action="ras-runner doctor") from error
+            raise WorkerError(
+                str(error), step=_STEP, host=self.host, action="look at the host's load and its virus scanner"
+            ) from error
         return int(pid)
 
     def _uninstall(self, client: Client, name: str) -> None:
@@ -259,11 +263,7 @@ class Services:
             except SCMRException as error:
                 raise self._service_error(error.return_code) from error
 
-        try:
-            found = self._links.call("find leftovers", lambda link: _clean(link, lambda: work(link)))
-        except SmbStatusError as error:
-            raise self._status_error(error) from error
-        now = time.time()
+        found, now = self._call("find leftovers", work), time.time()
         return sorted(
             name
             for name in found
@@ -284,11 +284,25 @@ class Services:
             client._service.close()
 
         try:
-            self._links.call("reap", lambda link: _clean(link, lambda: work(link)))
-        except (RasRunnerError, SmbStatusError):
+            self._call("reap", work)
+        except RasRunnerError:
             self._left.append(name)
             return False
         return True
+
+    def _call(self, step: str, work: Callable[[Link], Result]) -> Result:
+        from pypsexec.exceptions import PypsexecException, SCMRException
+
+        try:
+            return self._links.call(step, lambda link: _clean(link, lambda: work(link)))
+        except SmbStatusError as error:
+            raise self._status_error(error) from error
+        except SCMRException as error:
+            raise self._service_error(error.return_code) from error
+        except PypsexecException as error:
+            raise WorkerError(
+                str(error), step=step, host=self.host, action="look at the host's load and its virus scanner"
+            ) from error
 
     def _status_error(self, error: SmbStatusError) -> RasRunnerError:
         if error.status == ACCESS_DENIED:
@@ -304,7 +318,7 @@ class Services:
             f"the service could not be used: {status_text(error.status)}",
             step=_STEP,
             host=self.host,
-            action="ras-runner doctor",
+            action="look at the host's load and its virus scanner",
         )
 
     def _not_windows(self, cause: str) -> OperatorError:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from ras_runner.errors import InputError, OperatorError, WorkerError
+from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
 from ras_runner.hashing import SourceChangedError, hash_bytes
 from ras_runner.retrying import retrying
 from ras_runner.transports.base import Collected, Found, Place, Probe, Upload, never
@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 _SMALL_BYTES = 1 << 18
 _TRIES, _PAUSE = 3, 0.2
-#: Seconds after which a host that takes no data is given up; the time of a transfer itself has no limit but its pace.
-_LIMIT = 60.0
-_SLOWEST = 100_000.0  # bytes a second
+#: Seconds after which a host that does not answer is given up. What takes many calls may take longer.
+_LIMIT, _SHORT_LIMIT = 60.0, 20.0
 _USED_SECONDS, _LEFTOVER_SECONDS = 3600.0, 86400.0
 
 
@@ -144,7 +143,7 @@ class SmbFiles:
             size = len(file.source) if isinstance(file.source, bytes) else file.source.stat().st_size
             data = file.source if isinstance(file.source, bytes) else b""
             if size > _SMALL_BYTES:
-                self._put_large(file, temporary, size)
+                self._put_large(file, temporary)
                 return
             if isinstance(file.source, Path):
                 data = file.source.read_bytes()
@@ -153,29 +152,31 @@ class SmbFiles:
         old, new = self._path(temporary), self._path(file.target)
         self._do("stage", lambda share: self._in_folder(share, file.target, lambda: share.write(old, new, data)))
 
-    def _put_large(self, file: Upload, temporary: PurePath, size: int) -> None:
+    def _put_large(self, file: Upload, temporary: PurePath) -> None:
         """Send in pieces, and go on where a lost connection has cut it; then rename."""
         sent = _Sent(file.source)
         path = self._path(temporary)
 
         def work(share: Share) -> None:
             self._make_folders(share, file.target.parent)
+            there = _or_none(share.info, path)  # it is gone when only the answer to the rename was lost
+            sent.arrived = min(sent.arrived, there.size if there else 0)
             for arrived in share.write_pieces(path, sent.arrived, sent.pieces()):
                 sent.arrived = arrived
             if file.digest and sent.digest != file.digest:
                 raise _changed(file.source)
-            found = share.rename(path, self._path(file.target))
+            found = share.info(path).size
             if found != sent.read:
-                raise AgainError(
-                    f"{file.target} has {found} bytes there, {sent.read} were sent", step="stage", host=self.host
-                )
+                sent.arrived = 0
+                raise AgainError(f"{path} has {found} of {sent.read} bytes", step="stage", host=self.host)
+            share.rename(path, self._path(file.target))
 
         try:
             with _readable(file.source):
-                self._do("stage", work, limit=_LIMIT + size / _SLOWEST)
+                self._do("stage", work)
         except Exception:
-            with contextlib.suppress(Exception):
-                self.links.call("stage", lambda link: self._share(link).delete(path, folder=False))
+            with contextlib.suppress(RasRunnerError):  # what cannot be removed now is found by trim
+                self._do("stage", lambda share: _or_none(share.delete, path, folder=False))
             raise
 
     def place(self, places: Sequence[Place]) -> None:
@@ -189,7 +190,7 @@ class SmbFiles:
                 self._place(share, place)
 
         if places:
-            self._do("stage", work, limit=_LIMIT + 2.0 * len(places))
+            self._do("stage", work)
 
     def _place(self, share: Share, place: Place) -> None:
         source, target = self._path(place.source), self._path(place.target)
@@ -226,7 +227,7 @@ class SmbFiles:
                     freed += size
             return freed
 
-        return self._do("trim", work, limit=600.0)
+        return self._do("trim", work)
 
     def _store_files(self, share: Share) -> Iterator[tuple[str, Entry]]:
         top = self._path(self.root / "store")
@@ -270,7 +271,7 @@ class SmbFiles:
             with out:
                 return sum(_written(out, target, piece) for piece in share.pieces(self._path(path)))
 
-        got = self._do("collect", work, limit=_LIMIT + entry.size / _SLOWEST)
+        got = self._do("collect", work)
         if got != entry.size:
             raise AgainError(
                 f"{entry.name} came with {got} of {entry.size} bytes",
@@ -292,7 +293,7 @@ class SmbFiles:
             if entry is not None:
                 self._remove(share, self._path(path), entry)
 
-        self._do("clean", work, limit=600.0)
+        self._do("clean", work)
 
     def _remove(self, share: Share, path: str, entry: Entry) -> None:
         if entry.is_folder and not entry.is_link:
@@ -332,7 +333,7 @@ class SmbFiles:
             times = [entry.mtime for path in (claim, ended) if (entry := _or_none(share.info, path))]
             return RunFiles(code, max(0.0, times[1] - times[0]) if len(times) == 2 else None)
 
-        return self._do("poll", work, limit=30.0)
+        return self._do("poll", work, limit=_SHORT_LIMIT)
 
     def attempts(self) -> list[Found]:
         """The folders of attempts."""
@@ -364,14 +365,16 @@ class SmbFiles:
         def work(share: Share) -> list[bytes | None]:
             return [_or_none(share.read, self._path(path), 0, last) for path in paths]
 
-        return tuple(tail.decode("latin-1") for tail in self._do("poll", work, limit=30.0) if tail)
+        return tuple(tail.decode("latin-1") for tail in self._do("poll", work, limit=_SHORT_LIMIT) if tail)
 
-    def _do(self, step: str, work: Callable[[Share], Result], *, limit: float = _LIMIT) -> Result:
+    def _do(self, step: str, work: Callable[[Share], Result], *, limit: float = 0.0) -> Result:
         """Do something that may be done twice; a lost connection is made anew, an open file is waited for."""
+
+        seconds = limit or _LIMIT
 
         def once() -> Result:
             try:
-                return self.links.call(step, lambda link: work(self._share(link)), limit=limit)
+                return self.links.call(step, lambda link: work(self._share(link, seconds)), limit=seconds)
             except SmbStatusError as error:
                 error.path = error.path or str(self.share)
                 raise status_error(self.host, step, str(self.root), error) from error
@@ -382,8 +385,8 @@ class SmbFiles:
             time.sleep(_PAUSE)
             return retrying(once, AgainError, attempts=_TRIES - 1, first=_PAUSE, longest=3.0)
 
-    def _share(self, link: Link) -> Share:
-        return Share(link.tree(self._tree.rstrip("\\")))
+    def _share(self, link: Link, seconds: float) -> Share:
+        return Share(link.tree(self._tree.rstrip("\\")), lambda: link.watch(seconds))
 
     def _path(self, path: PurePath) -> str:
         """A path of the host as the share has it."""

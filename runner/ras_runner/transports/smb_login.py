@@ -138,11 +138,15 @@ class Link:
     @contextlib.contextmanager
     def watched(self, seconds: float) -> Iterator[None]:
         """Cut the connection when what is done in the ``with`` block takes longer."""
-        _WATCHDOG.watch(self, seconds)
+        self.watch(seconds)
         try:
             yield
         finally:
             _WATCHDOG.leave(self)
+
+    def watch(self, seconds: float) -> None:
+        """From now on it has so many seconds."""
+        _WATCHDOG.watch(self, seconds)
 
     def cut(self, after: float) -> None:
         """End the connection, whatever another thread waits for on it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from smbprotocol.open import Open
     from smbprotocol.tree import TreeConnect
@@ -61,10 +61,11 @@ class Share:
 
     Args:
         tree: of smbprotocol.
+        answered: called whenever the host has answered.
     """
 
-    def __init__(self, tree: TreeConnect) -> None:
-        self._tree = tree
+    def __init__(self, tree: TreeConnect, answered: Callable[[], None] = lambda: None) -> None:
+        self._tree, self._answered = tree, answered
 
     def info(self, path: str) -> Entry:
         """What is there."""
@@ -182,17 +183,17 @@ class Share:
                 waiting.append((self._post(message), received))
                 position += len(piece)
                 if len(waiting) == _IN_FLIGHT:
-                    arrived += _received(*waiting.pop(0))
+                    arrived += self._received(*waiting.pop(0))
                     yield arrived
             while waiting:
-                arrived += _received(*waiting.pop(0))
+                arrived += self._received(*waiting.pop(0))
                 yield arrived
             opened.flush()
         finally:
             opened.close()
 
-    def rename(self, source: str, target: str) -> int:
-        """Rename a file over another; its size in bytes."""
+    def rename(self, source: str, target: str) -> None:
+        """Rename a file over another."""
         opened = self._open(source)
         self._send(
             opened,
@@ -200,7 +201,6 @@ class Share:
             self._rename(opened, target),
             opened.close(send=False),
         )
-        return int(opened.end_of_file)
 
     def folder(self, path: str) -> list[Entry]:
         """What is in a folder, by name."""
@@ -273,6 +273,7 @@ class Share:
                 answers.append(received(request))
             except SMBResponseException as error:
                 errors.append(error)
+        self._answered()
         if errors:
             errors[0].path = f"{self._tree.share_name}\\{opened.file_name}"
             raise errors[0]
@@ -281,10 +282,15 @@ class Share:
     def _post(self, message: Any) -> Any:
         return self._tree.session.connection.send(message, self._tree.session.session_id, self._tree.tree_connect_id)
 
-    @staticmethod
-    def _pieces(opened: Open, position: int, end: int) -> Iterator[bytes]:
+    def _received(self, request: Any, received: Callable[[Any], int]) -> int:
+        count = int(received(request))
+        self._answered()
+        return count
+
+    def _pieces(self, opened: Open, position: int, end: int) -> Iterator[bytes]:
         while position < end:
             data: bytes = opened.read(position, min(end - position, WRITE_BYTES))
+            self._answered()
             if not data:
                 return
             yield data
@@ -323,10 +329,6 @@ class Share:
         answer.unpack(self._control(opened, CtlCode.FSCTL_SRV_COPYCHUNK_WRITE, copy, 12))
         if answer["total_bytes_written"].get_value() != end - start:
             raise OSError(f"the host copied {answer['total_bytes_written'].get_value()} of {end - start} bytes")
-
-
-def _received(request: Any, received: Any) -> int:
-    return int(received(request))
 
 
 def _unix(time: Any) -> float:

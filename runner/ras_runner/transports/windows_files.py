@@ -225,12 +225,16 @@ class WindowsFiles:
 
     def _fetch(self, probe: Probe, folder: PurePath, names: Sequence[str], scratch: Path, size: int) -> None:
         there = PureWindowsPath(probe.folder / f"{uuid.uuid4().hex[:12]}.part")
-        asked = {"folder": str(folder), "names": list(names), "archive": str(there)}
+        asked = {"folder": str(folder), "names": list(names), "archive": str(there), "inline": _PIECE}
         packed = self._powershell.call("pack", asked, step="collect", limit=60.0 + size / _SLOWEST, once=True)
+        sums = dict(zip(names, packed["sums"], strict=True))
+        if packed["data"]:
+            self._unpack(io.BytesIO(base64.b64decode(packed["data"])), sums, scratch)
+            return
         try:
             with tempfile.TemporaryFile() as archive:
                 self._carrier.fetch(there, int(packed["size"]), archive)
-                self._unpack(archive, dict(zip(names, packed["sums"], strict=True)), scratch)
+                self._unpack(archive, sums, scratch)
         finally:
             self._powershell.call("remove", {"path": str(there)}, step="collect")
 

@@ -94,7 +94,6 @@ def init_psexec_worker(parameters: Mapping[str, Any]) -> Worker:
             stacklevel=2,
         )
     transport.prepare()
-    transport.session()
     return Worker("psexec", spec, _engine(spec, transport), transport)
 
 

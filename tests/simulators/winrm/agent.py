@@ -30,18 +30,25 @@ def created(process: psutil.Process) -> int:
 
 def processes() -> list[list[object]]:
     """Number, parent, time of creation, CPU time and command line of each process."""
-    found: list[list[object]] = []
-    for process in psutil.process_iter():
+    found = (described(process) for process in psutil.process_iter())
+    return [one for one in found if one]
+
+
+def described(process: psutil.Process) -> list[object]:
+    """What is listed of a process; nothing when it has ended."""
+    for _ in range(20):
         try:
             times, name = process.cpu_times(), process.name()
             if name == "explorer.exe":  # wine's desktop is the child of whatever needed it first
-                continue
+                return []
             command = subprocess.list2cmdline(process.cmdline()) if name.lower() == "cmd.exe" else ""
             cpu = int((times.user + times.system) * 1e7)
-            found.append([process.pid, process.ppid(), created(process), cpu, command])
+            return [process.pid, process.ppid(), created(process), cpu, command]
         except psutil.Error:
+            return []
+        except OSError:  # wine says now and then that a handle is not valid
             continue
-    return found
+    return []
 
 
 def end(pid: int, when: int) -> bool:
@@ -52,7 +59,7 @@ def end(pid: int, when: int) -> bool:
             return False
         process.kill()
         process.wait(5)
-    except psutil.Error:
+    except (psutil.Error, OSError):  # it is gone, or wine could not say: it is asked again
         return False
     return True
 

@@ -332,7 +332,11 @@ def pack(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
             path = here(p["folder"]) / name
             packed.write(path, name)
             sums.append(hashlib.sha256(path.read_bytes()).hexdigest().upper())
-    return {"size": archive.stat().st_size, "sums": sums}
+    size, data = archive.stat().st_size, b""
+    if size <= p["inline"]:
+        data = archive.read_bytes()
+        archive.unlink()
+    return {"size": size, "data": base64.b64encode(data).decode(), "sums": sums}
 
 
 def remove(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-# An archive of some files of a folder, with their hashes.
+# An archive of some files of a folder, with their hashes; a small one comes along and does not stay.
 param($p)
 Add-Type -AssemblyName 'System.IO.Compression', 'System.IO.Compression.FileSystem'
 $archive = [IO.Compression.ZipFile]::Open($p.archive, 'Create')
@@ -9,4 +9,10 @@ try {
         (Get-FileHash -LiteralPath $path -Algorithm SHA256).Hash
     })
 } finally { $archive.Dispose() }
-@{ size = (New-Object IO.FileInfo $p.archive).Length; sums = $sums }
+$size = (New-Object IO.FileInfo $p.archive).Length
+$data = ''
+if ($size -le $p.inline) {
+    $data = [Convert]::ToBase64String([IO.File]::ReadAllBytes($p.archive))
+    [IO.File]::Delete($p.archive)
+}
+@{ size = $size; data = $data; sums = $sums }
