@@ -70,11 +70,11 @@ class PieceCarrier:
             self._powershell.call("write", {"path": str(target), "offset": offset, "data": data}, step="stage")
             offset += len(piece)
 
-    def fetch(self, source: PureWindowsPath, size: int, target: IO[bytes]) -> None:
-        """Read a file from there."""
-        offset = 0
+    def fetch(self, source: PureWindowsPath, size: int, target: IO[bytes], *, start: int = 0) -> None:
+        """Read a file from there, from byte ``start`` on."""
+        offset = start
         while offset < size:
-            asked = {"path": str(source), "start": offset, "count": _PIECE, "end": False}
+            asked = {"path": str(source), "start": offset, "count": min(_PIECE, size - offset), "end": False}
             answer = self._powershell.call("read", asked, step="collect")
             piece = base64.b64decode(answer.get("data") or "")
             if not piece:
@@ -193,10 +193,18 @@ class WindowsFiles:
 
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""
-        count = min(last, _READ)
-        asked = {"path": str(path), "start": start, "count": count, "end": True}
+        asked = {"path": str(path), "start": start, "count": min(last, _READ), "end": True}
         answer = self._powershell.call("read", asked, step="read")
-        return base64.b64decode(answer.get("data") or "") if answer["exists"] else None
+        if not answer["exists"]:
+            return None
+        end = base64.b64decode(answer.get("data") or "")
+        size = int(answer["size"])
+        at = max(start, size - last, 0)
+        if size - at <= len(end):
+            return end
+        whole = io.BytesIO()
+        PieceCarrier(self._powershell).fetch(PureWindowsPath(path), size, whole, start=at)
+        return whole.getvalue()
 
     def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
         """Fetch what the attempt has written and matches, verified, its times moved onto this machine's clock.

@@ -310,7 +310,8 @@ def read(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
         return {"exists": False}
     data = path.read_bytes()
     at = max(p["start"], len(data) - p["count"], 0) if p["end"] else p["start"]
-    return {"exists": True, "data": base64.b64encode(data[at : at + p["count"]]).decode()}
+    piece = base64.b64encode(data[at : at + p["count"]]).decode()
+    return {"exists": True, "size": len(data), "data": piece}
 
 
 def list_folder(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
