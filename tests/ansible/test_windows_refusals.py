@@ -30,7 +30,7 @@ def build(fleet: Fleet) -> None:
     fleet.add("reached", "windows_winrm", "windows_ssh", windows_ssh_keys=[KEY])
     domain = ["windows_account", "windows_user_rights", "windows_share", "windows_session"]
     member = {"domain_member": True, "domain_users": ["CORP\\ras"]}
-    fleet.add("domain", *domain, state=member, windows_account_name="CORP\\ras")
+    fleet.add("domain", *domain, state=member, ras_username="CORP\\ras", ras_worker_folder="C:\\Ras Work")
     fleet.add("misspelt", "windows_share", windows_share_acount="ras")
     fleet.add("old", "windows_share", state={"version": "10.0.17134.1"})
     fleet.add("no-desktop", "windows_share", state={"installation": "Server Core"})
@@ -139,7 +139,7 @@ def test_an_account_of_a_domain_is_used_and_not_made(fleet: Fleet, played: Playe
     machine = fleet.state("domain")
     assert "CORP\\ras" in machine["groups"]["Administrators"]
     assert "CORP\\ras" in machine["rights"]["SeBatchLogonRight"]
-    assert machine["shares"]["RasRemote"]["full"] == ["CORP\\ras"]
+    assert [machine["shares"]["RasRemote"][key] for key in ("full", "path")] == [["CORP\\ras"], "C:\\Ras Work"]
     assert [machine["registry"][WINLOGON][f"Default{what}Name"][1] for what in ("Domain", "User")] == ["CORP", "ras"]
     assert list(machine["users"]) == ["Engineer"]
     assert played.problem("domain") == ""

@@ -138,6 +138,11 @@ def _disk_facts(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     return {"changed": False, "ansible_facts": {"ansible_disks": [disk]}}
 
 
+@module("ansible.windows.win_ping")
+def _ping(machine: Machine, args: dict[str, Any], check: bool) -> Result:
+    return {"changed": False, "ping": args["data"]}
+
+
 @module("ansible.windows.setup")
 def _setup(machine: Machine, args: dict[str, Any], check: bool) -> Result:
     facts = {

@@ -34,13 +34,14 @@ def script(name: str) -> Callable[..., Any]:
 @functools.cache
 def _known_scripts() -> dict[str, str]:
     return {
-        path.read_text(encoding="utf-8"): path.relative_to(ROLES).as_posix() for path in ROLES.glob("*/files/*.ps1")
+        path.read_text(encoding="utf-8").strip(): path.relative_to(ROLES).as_posix()
+        for path in ROLES.glob("*/files/*.ps1")
     }
 
 
 @module("ansible.windows.win_powershell")
 def _powershell(machine: Machine, args: dict[str, Any], check: bool) -> Result:
-    name = _known_scripts().get(args["script"])
+    name = _known_scripts().get(args["script"].strip())
     if name is None or name not in SCRIPTS:
         raise ModuleFailedError(f"simulator: this script is not one of the roles': {args['script'][:80]!r}")
     if check and not supports_should_process(args["script"]):
@@ -129,3 +130,17 @@ def _desktops(machine: Machine, given: dict[str, Any], check: bool) -> Answer:
         {"user": f"{machine.state['hostname']}\\{session['user']}", "session": session["id"]}
         for session in machine.state["sessions"]
     ]
+
+
+@script("worker_report/files/look.ps1")
+def _look(machine: Machine, given: dict[str, Any], check: bool) -> Answer:
+    found = [entry["path"].rpartition("\\")[0] for entry in machine.table("files").values()]
+    installed = [folder for folder in found if machine.entry(folder + "\\Ras.exe")]
+    return False, {
+        "system": f"Microsoft Windows {machine.state['version']}",
+        "cores": 8,
+        "memory_bytes": 32 * 2**30,
+        "disk_bytes": 500 * 2**30,
+        "hecras": {folder.rpartition("\\")[2]: folder for folder in installed},
+        "sessions": machine.state["sessions"],
+    }
