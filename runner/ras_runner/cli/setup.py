@@ -1,4 +1,4 @@
-"""``ras-runner setup``: live progress of the playbooks, which hosts are ready, and the table of workers."""
+"""``ras-runner setup``: live progress of the playbooks, which hosts are ready, and what the doctor finds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _conclude(order: SetupOrder, result: SetupResult) -> int:
     written = order.workers_file.is_file() and not order.check
     rows = [[name, "ready" if host.ready else "left out", str(host.changed)] for name, host in sorted(hosts.items())]
     columns = ["host", "state", "would change" if order.check else "changed"]
-    if not written:  # else the table of workers has the reasons
+    if not written:  # else the doctor has the reasons
         columns.append("because")
         rows = [[*row, hosts[row[0]].problem] for row in rows]
     print_table("Hosts", columns, rows, right=(2,))
@@ -63,9 +63,9 @@ def _conclude(order: SetupOrder, result: SetupResult) -> int:
     if order.check:
         talk("check mode: nothing was changed")
     elif written:
-        from ras_runner.cli import listing
+        from ras_runner.cli.doctor import doctor
 
-        listing.workers(order.workers_file, "", as_json=False)
+        doctor(order.workers_file, [], reap=False, as_json=False)
     if result.ok and len(ready) == len(hosts):
         return EXIT_OK
     return EXIT_INPUT if ready else EXIT_NO_WORKER

@@ -155,6 +155,8 @@ def examine(entries: Sequence[WorkerEntry]) -> list[Examination]:
 
 def _checks(entry: WorkerEntry) -> list[Check]:
     """The checks of its worker type; raises InputError when a variable of the host is wrong."""
+    if entry.left_out:
+        return [Check("set-up", lambda: Finding(Verdict.FAILED, entry.left_out))]
     if reason := why_not(entry):
         raise InputError(reason)
     if entry.type not in CHECKS:

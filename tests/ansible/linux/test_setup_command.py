@@ -39,7 +39,7 @@ def test_hosts_fail_alone_and_say_what_to_do(lab: Lab, machine: Machine):
     expected = {
         "away": "cannot be reached",
         "no-admin": "ansible_become_password",
-        "mistyped": "worker type shh is not known.*known types are docker, local, ssh",
+        "mistyped": "worker type shh is not known.*known types are docker, local, psexec, ssh, winrm",
         "unknown": "no variable ras_core_total",
         "wrong-value": "ras_queue_priority is 12.*0 to 9",
         "plain-secret": "ras_passphrase is not a reference",
@@ -54,7 +54,7 @@ def test_hosts_fail_alone_and_say_what_to_do(lab: Lab, machine: Machine):
     assert [worker["name"] for worker in lab.workers()["workers"]] == ["good"]
     assert "1 of 11 hosts are ready" in done.stderr
     assert "good: changed: linux_worker: Make the worker folder" in done.stderr
-    assert re.search(r"small-disk +.*GB free", done.stdout)
+    assert re.search(r"small-disk \(.*\n.*GB free", done.stdout)
     for text in (done.stdout, done.stderr, lab.workers_file.read_text()):
         assert MARK not in text
     kept = [path for path in lab.state.rglob("*") if path.is_file()]
