@@ -155,6 +155,9 @@ class WindowsTransport:
         if self._pace.due() or any(probe.attempt not in self._statuses for probe in probes):
             started = time.monotonic()
             self._look(probes)
+            lost = [p for p in probes if _is_lost(self._statuses[p.attempt])]
+            if lost:  # nothing is given up for a single list that may have been incomplete
+                self._look(lost)
             self._pace.took(time.monotonic() - started)
         return {probe.attempt: self._statuses[probe.attempt] for probe in probes}
 
@@ -224,6 +227,10 @@ def _status(probe: Probe, found: dict[str, Any], running: list[Process]) -> Stat
     tails = tuple(base64.b64decode(tail).decode("latin-1") for tail in found["tails"] if tail)
     cpu = sum(process.cpu_seconds for process in running) if probe.cpu and running else None
     return Status(alive, exit_code, seconds, tails, cpu_seconds=cpu)
+
+
+def _is_lost(status: Status) -> bool:
+    return not status.alive and status.exit_code is None
 
 
 def _exit_code(text: bytes) -> int | None:

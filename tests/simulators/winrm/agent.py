@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import psutil
 
@@ -35,8 +36,12 @@ def processes() -> list[list[object]]:
 
 
 def described(process: psutil.Process) -> list[object]:
-    """What is listed of a process; nothing when it has ended."""
-    for _ in range(20):
+    """What is listed of a process; nothing when it has ended. A list that lacks one would be worse than none.
+
+    Raises:
+        OSError: wine does not tell, however often it is asked.
+    """
+    for _ in range(50):
         try:
             times, name = process.cpu_times(), process.name()
             if name == "explorer.exe":  # wine's desktop is the child of whatever needed it first
@@ -44,11 +49,11 @@ def described(process: psutil.Process) -> list[object]:
             command = subprocess.list2cmdline(process.cmdline()) if name.lower() == "cmd.exe" else ""
             cpu = int((times.user + times.system) * 1e7)
             return [process.pid, process.ppid(), created(process), cpu, command]
-        except psutil.Error:
-            return []
-        except OSError:  # wine says now and then that a handle is not valid
-            continue
-    return []
+        except (psutil.Error, OSError):  # it has ended; or wine says, as now and then, that a handle is not valid
+            if not psutil.pid_exists(process.pid):
+                return []
+            time.sleep(0.02)
+    raise OSError(f"process {process.pid} does not tell what it is")
 
 
 def end(pid: int, when: int) -> bool:
