@@ -97,11 +97,9 @@ def choose_session(
     active = [s for s in sessions if s.active and (not name or s.user.casefold() == name)]
     if active:
         return min(active, key=lambda s: (s.name.casefold() != "console", s.id))
-    who = f"user {user} has" if user else "nobody has"
     raise OperatorError(
-        f"{who} no Active session on the desktop, which HEC-RAS needs. Sessions: {shown}"
-        if user
-        else f"{who} an Active session on the desktop, which HEC-RAS needs. Sessions: {shown}",
+        f"{f'user {user}' if user else 'nobody'} has {'no' if user else 'an'} Active session on the desktop, which "
+        f"HEC-RAS needs. Sessions: {shown}",
         step="choose session",
         host=host,
         action="log on there as that user and stay logged on (autologon does it after a restart)",
