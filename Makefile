@@ -30,7 +30,8 @@ lint: $(VENV)/installed-tests  ## ruff, yamllint, ansible-lint (with the syntax 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint --strict .
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --quiet
+	ANSIBLE_COLLECTIONS_PATH="$$(bash tests/install-services.sh ansible-collections)" PATH="$(CURDIR)/$(BIN):$$PATH" \
+	  $(BIN)/ansible-lint --quiet
 
 types: $(VENV)/installed-tests  ## mypy --strict, as on Linux and as on Windows
 	$(BIN)/mypy --platform linux
