@@ -188,7 +188,9 @@ def test_a_task_that_is_not_ours_is_left_alone(transport: WindowsTransport, winr
     assert list(winrm_host.host.tasks) == ["ras-runner-a1"]
 
 
-@pytest.mark.parametrize(("start", "last"), [(0, 1 << 30), (0, 3 << 20), (1 << 20, 1 << 30), (4 << 20, 1000), (0, 1 << 20)])
+@pytest.mark.parametrize(
+    ("start", "last"), [(0, 1 << 30), (0, 3 << 20), (1 << 20, 1 << 30), (4 << 20, 1000), (0, 1 << 20)]
+)
 def test_large_files_are_read_whole(transport: WindowsTransport, tmp_path: Path, start: int, last: int):
     """What a first stage leaves as it was staged is read so: half of it would be solved with wrong geometry."""
     data = os.urandom((4 << 20) + 17)
