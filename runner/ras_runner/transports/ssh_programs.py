@@ -266,8 +266,12 @@ def read_attempts(output: bytes) -> list[Found]:
 
 
 def give_program(folder: PurePath, user: str) -> str:
-    """Give an attempt's tree, if it is there, to ``uid:gid``; what is linked into the store stays whose it is, readable by all."""
-    return f"[ -d {_q(folder)} ] || exit 0; find {_q(folder)} \\( -type d -o -type f -links 1 \\) -exec chown -h {quote(user)} {{}} +\n"
+    """Give an attempt's tree, if it is there, to ``uid:gid``.
+
+    What is linked into the store stays whose it is, readable by all.
+    """
+    find = f"find {_q(folder)} \\( -type d -o -type f -links 1 \\) -exec chown -h {quote(user)} {{}} +"
+    return f"[ -d {_q(folder)} ] || exit 0\n{find}\n"
 
 
 def stop_program(probe: Probe) -> str:
@@ -297,7 +301,7 @@ echo $pids
 
 
 def list_program(probe: Probe, folder: PurePath) -> str:
-    """Print the clock, when the claim was taken (or ``never``), and each regular file: ``mtime size name``, NUL-terminated."""
+    """Print the clock, when the claim was taken or ``never``, and each regular file: ``mtime size name``. NUL-terminated."""
     return f"""{_HEAD}cd {_q(probe.folder.parent)} || exit 1
 claim={_q(probe.folder / "claim")}; [ -d "$claim" ] && claimed=$(mtime "$claim") || claimed=never
 printf '%s\\0%s\\0' "$(date +%s)" "$claimed"
