@@ -44,5 +44,7 @@ def _sentence(error: ValidationError) -> str:
         if item["type"] == "extra_forbidden":
             parts.append(f"unknown parameter {name!r}")
         else:  # what several parameters together have wrong is said without a name
-            parts.append(f"{name}: {item['msg']}" if name else item["msg"].removeprefix("Value error, "))
+            said = item["msg"].removeprefix("Value error, ")
+            quotes = " (in YAML: in quotes)" if item["type"] == "string_type" else ""
+            parts.append(f"{name}: {said}{quotes}" if name else said)
     return "; ".join(parts)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from tests.commands import wait_until
 from tests.services import needs_mounts
-from tests.ssh.conftest import SshRunner
+from tests.ssh.conftest import STANDIN, SshRunner
 
+from ras_runner.campaign.journal import Journal
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 
@@ -48,6 +49,23 @@ def test_a_killed_controller_is_followed_by_one_that_attaches(runner: SshRunner,
     assert sorted(row["plan"] for row in rows) == ["01", "02", "03"]
     assert all(row["outcome"] == "completed" for row in rows)
     assert runner.workspaces() == []
+
+
+def test_a_host_that_lost_its_worker_folders_runs_the_plan_again(runner: SshRunner, project: Project):
+    """It restarted, and the folder was on a disk that is emptied then."""
+    runner.write_inventory({"RAS_STANDIN_FAULT": "hang"})
+    runner.leave_running(1, project.folder, "--plans", "1")
+    runner.stop_engines()
+    for folder in (runner.worker_folder / "w").iterdir():
+        shutil.rmtree(folder)
+    journal = Journal(runner.state)  # its next start is without the fault
+    (row,) = journal.rows("SELECT workers FROM campaigns")
+    spec = json.loads(row["workers"])[0]
+    spec["parameters"]["standin_command"] = str(STANDIN)
+    journal.record(journal.campaign_id(None), "worker-added", worker="there", spec=json.dumps(spec), request="r")
+    journal.close()
+    runner.run("resume")
+    assert [(r["success"], r["attempts"]) for r in runner.json("results")] == [(True, 2)]
 
 
 def test_cancel_leaves_no_process(runner: SshRunner, project: Project):

@@ -256,6 +256,10 @@ def test_an_exit_file_that_a_full_disk_has_torn(content: bytes):
     assert programs.read_poll(answer, [PROBE], "b")["a1"] == Status(False, None)
 
 
+def test_a_listing_of_what_never_began():
+    assert programs.read_listing(b"1\0never\0end\0") == programs.Listing(1.0, None, ())
+
+
 @pytest.mark.parametrize("answer", [b"", b"1\0", b"1\x002\0", b"1\0\0end\0", b"1\x002\0x y z\0end\0", b"1\x002\0end"])
 def test_listings_that_are_none(answer: bytes):
     with pytest.raises(programs.BadAnswerError):

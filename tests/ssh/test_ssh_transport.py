@@ -180,6 +180,18 @@ def test_results_come_back_whole_with_times_of_this_clock(
         assert -1.0 < (scratch / "r.hdf").stat().st_mtime - (real + skew) < 30.0
 
 
+def test_what_never_began_or_has_gone_has_written_nothing(transport: SshTransport, tmp_path: Path):
+    """As on this machine: the plan is run again. An error would keep it waiting for a workspace that never comes."""
+    probe = attempt(transport)
+    transport.put([Upload(b"staged", probe.folder / "p" / "r.hdf")])
+    assert transport.collect(probe, probe.folder / "p", ["r.hdf"], tmp_path / "scratch").names == ()
+    transport.remove(probe.folder)
+    assert transport.collect(probe, probe.folder / "p", ["r.hdf"], tmp_path / "scratch").names == ()
+    Path(transport.root, "w").rmdir()  # its disk is not there: it may come back
+    with pytest.raises(WorkerError):
+        transport.collect(probe, probe.folder / "p", ["r.hdf"], tmp_path / "scratch")
+
+
 def test_of_two_launches_one_runs_and_a_claim_is_kept(transport: SshTransport, tmp_path: Path, sshd: Sshd):
     probe = attempt(transport, "echo ran >>runs\nprintf '{\"exit_code\": 3}\\n' >exit.json")
     native = transport.launch("a1", probe.folder, "run.sh")

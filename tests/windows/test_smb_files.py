@@ -306,3 +306,12 @@ def test_hosts_that_are_not_there(plain_host: WindowsHost):
     other = SmbFiles(PureWindowsPath(r"\\127.0.0.1\Other"), ROOT, make_files(plain_host).links.login)
     with pytest.raises(OperatorError, match=r"there is no share .*Other"):
         other.prepare()
+
+
+def test_what_never_began_or_has_gone_has_written_nothing(files: SmbFiles, tmp_path: Path):
+    """As on this machine: the plan is run again."""
+    probe = Probe("a1", ROOT / "w" / "a1", "")
+    files.put([Upload(b"staged", probe.folder / "p" / "r.hdf")])
+    assert files.collect(probe, probe.folder / "p", ["r.hdf"], tmp_path / "scratch").names == ()
+    files.remove(probe.folder)
+    assert files.collect(probe, probe.folder / "p", ["r.hdf"], tmp_path / "scratch").names == ()

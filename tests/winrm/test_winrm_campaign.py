@@ -235,3 +235,12 @@ def test_large_files_are_read_whole(transport: WindowsTransport, tmp_path: Path,
     transport.put([Upload(data, path)])
     assert transport.read(path, start=start, last=last) == data[start:][-last:]
     assert transport.read(path.with_name("none")) is None
+
+
+def test_what_never_began_or_has_gone_has_written_nothing(transport: WindowsTransport, tmp_path: Path):
+    """As on this machine: the plan is run again."""
+    probe = Probe("a1", transport.root / "w" / "a1", "")
+    transport.put([Upload(b"staged", probe.folder / "p" / "r.hdf")])
+    assert transport.collect(probe, probe.folder / "p", ["r.hdf"], tmp_path / "scratch").names == ()
+    transport.remove(probe.folder)
+    assert transport.collect(probe, probe.folder / "p", ["r.hdf"], tmp_path / "scratch").names == ()

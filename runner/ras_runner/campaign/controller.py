@@ -424,6 +424,6 @@ class Controller:
             self.say(f"worker {made.asked['worker']} was not added: {made.made}")
         events = self._members.made(made, records)
         for event in events:
-            self._stagers[event.worker] = Stager(self.workers[event.worker], self.hasher)
+            self._stagers[event.worker] = Stager(self.workers[event.worker], self.hasher, self.say)
             self.say(f"worker {event.worker} has joined")
         return list(events)

@@ -27,7 +27,7 @@ from ras_runner.campaign.scheduler import (
     WorkerLeft,
 )
 from ras_runner.engines.base import Stage
-from ras_runner.errors import InputError, OperatorError, TransientError, WorkerError
+from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
 from ras_runner.outcomes import Outcome
@@ -108,7 +108,9 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
                     events.append(("attempt-unpublished", unread))
                     continue
                 worker.transport.stop(probe)
-            events.append(attempt_ended(row["id"], Outcome.CANCELLED, "cancelled"))
+            # what may run on out of reach is stopped by the next controller that reaches the worker
+            blame = Blame.WORKER if worker is None else Blame.NOBODY
+            events.append(attempt_ended(row["id"], Outcome.CANCELLED, "cancelled", blame))
         open_tasks = journal.rows("SELECT plan FROM tasks WHERE campaign = ? AND outcome IS NULL", campaign)
         events += [task_ended(row["plan"], Outcome.CANCELLED, "cancelled") for row in open_tasks]
         journal.record_all(campaign, [*events, ("campaign-finished", {})])
@@ -262,27 +264,36 @@ class _Run:
                 attached.append(self._attach(row, worker))
             elif worker is None or row["state"] != "unpublished":  # a good result within reach is kept
                 self._discard(row, worker)
+        running = self._stop_lost()  # before workspaces go: something may still run in one
         for row in self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state = 'ended' AND cleaned = 0 "
             "AND (outcome IN ('completed', 'completed-with-warnings', 'cancelled') OR launched IS NULL)",
             self.campaign,
         ):
-            if not self.settings.keep_workspaces:
+            if not self.settings.keep_workspaces and row["id"] not in running:
                 self._clean(row)
-        self._stop_lost()
         return attached
 
-    def _stop_lost(self) -> None:
-        """End what may still run of attempts that were given up while their worker was out of reach."""
+    def _stop_lost(self) -> set[str]:
+        """End what may still run of attempts that were given up while their worker was out of reach.
+
+        Returns:
+            Those that may run on all the same: the worker's next start tries it again.
+        """
         rows = self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND blame = 'worker' AND launched IS NOT NULL AND cleaned = 0",
             self.campaign,
         )
+        left = set[str]()
         for row in rows:
             worker = self.workers.get(row["worker"])
             if worker is not None:
-                with contextlib.suppress(WorkerError, TransientError):  # the worker's next start tries it again
+                try:
                     worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
+                except RasRunnerError as error:
+                    self.say(str(error))
+                    left.add(row["id"])
+        return left
 
     def _was_launched(self, row: Row, worker: Worker) -> bool:
         """True when the attempt's script runs or ran; one that has not claimed its workspace never will after this."""
@@ -316,9 +327,12 @@ class _Run:
         worker = self.workers.get(row["worker"])
         if worker is not None:
             shutil.rmtree(self.journal.state_dir / "scratch" / row["id"], ignore_errors=True)
-            with contextlib.suppress(TransientError):
+            try:
                 worker.transport.remove(worker.attempt_folder(row["id"]))
-                self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
+            except RasRunnerError as error:  # no reason to leave the plans alone; the next controller tries it again
+                self.say(str(error))
+                return
+            self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
 
     def _affinity(self, row: Row) -> str:
         return self.plans[row["plan"]].geometry

@@ -116,6 +116,7 @@ class Watch:
             eye.waited += step
             if eye.looking and eye.waited > limit + POLL_LAST:
                 silent.append(Looked(name, tuple(attempts), TransientError("it does not answer")))
+                eye.waited = 0.0  # what is started there next, when the host is back, has not been waited for
         return silent
 
     def close(self) -> None:

@@ -91,7 +91,9 @@ class Work:
         return self.journal.state_dir / "logs" / self.campaign / f"{attempt}.log"
 
     def begin(self, attempt: Attempt, stager: Stager, lost: list[Attempt]) -> None:
-        """Stage and launch; first end the ``lost`` attempts that may still run on this worker, and empty the list."""
+        """Stage and launch; first end the ``lost`` attempts that may still run on this worker, and empty the list. It
+        becomes one of them when nobody can tell whether it was started.
+        """
         self._guarded(attempt, lambda: self._begin(attempt, stager, lost))
 
     def finish(self, attempt: Attempt, exit_code: int | None) -> None:
@@ -109,6 +111,10 @@ class Work:
                 return Launched(attempt)
         except NotPreparedError as error:
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), prepared=False)
+        except RasRunnerError:
+            if attempt.launched:  # neither the launch nor the claim was answered: it may run
+                lost.append(attempt)
+            raise
         return Ended(attempt, Outcome.CANCELLED, attempt.stopping)
 
     def _finish(self, attempt: Attempt, exit_code: int | None) -> Report:

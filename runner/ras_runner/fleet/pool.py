@@ -57,7 +57,7 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
         engine: engine to use on all workers instead of their own.
 
     Raises:
-        InputError: the inventory, a worker type or a parameter is wrong.
+        InputError: the inventory, a worker type or a parameter is wrong; names the host.
     """
     source, entries = worker_entries(inventory, engine)
     with ThreadPoolExecutor(min(_AT_ONCE, len(entries) or 1), thread_name_prefix="pool") as threads:
@@ -73,8 +73,9 @@ def _made(entry: WorkerEntry) -> Worker | str:
         return reason
     try:
         return make_worker(entry.type, entry.parameters)
-    except InputError:
-        raise
+    except InputError as error:
+        host = error.host or entry.name
+        raise InputError(error.cause, action=error.action, step=error.step, host=host) from error
     except RasRunnerError as error:
         return str(error)
 

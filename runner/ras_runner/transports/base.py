@@ -176,7 +176,8 @@ class Transport(Protocol):
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""
 
     def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
-        """Make what an attempt has written readable on this machine.
+        """Make what an attempt has written readable on this machine; nothing when it never claimed its workspace, or
+        when that has gone.
 
         Args:
             probe: the attempt.

@@ -251,7 +251,7 @@ class SmbFiles:
         """
         claim = self._path(probe.folder / "claim")
         claimed = self._do("collect", lambda share: _or_none(share.info, claim))
-        listed = self._do("collect", lambda share: share.folder(self._path(folder)))
+        listed = self._do("collect", lambda share: _or_none(share.folder, self._path(folder))) or []
         files = [entry for entry in listed if not entry.is_folder and not entry.is_link]
         matching = [f for pattern in patterns for f in files if fnmatchcase(f.name.lower(), pattern.lower())]
         wanted = [] if claimed is None else list(dict.fromkeys(f for f in matching if f.mtime >= claimed.mtime))

@@ -209,7 +209,8 @@ class SshTransport:
         listing = self._parsed(lambda: programs.read_listing(answer), "collect")
         ahead = listing.now - time.time()
         matching = [f for pattern in patterns for f in listing.files if fnmatchcase(f.name, pattern)]
-        wanted = list(dict.fromkeys(f for f in matching if f.mtime >= listing.claimed))
+        since = listing.claimed
+        wanted = [] if since is None else list(dict.fromkeys(f for f in matching if f.mtime >= since))
         scratch.mkdir(parents=True, exist_ok=True)
         fetched = {f.name for f in wanted}
         for file in listing.files:

@@ -146,8 +146,12 @@ class Login:
         if path is None:
             raise ValueError("there is no key file")
         try:
+            if path.is_dir():
+                raise self._key_error("is a folder", "give the file of the private key in it as ssh_key_path")
             if sys.platform != "win32" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise self._key_error("can be read by others, so it is not used", f"chmod 600 {path}")
+                raise self._key_error(
+                    "can be read by others, so it is not used", f"if it is your key: chmod 600 {path}"
+                )
             secret = resolve_secret(self.passphrase).get_secret_value() if self.passphrase else None
             key: asyncssh.SSHKey = library.read_private_key(path, secret)
         except OSError as error:
@@ -238,5 +242,9 @@ def login(
     try:
         jumps = [parse_hop(hop, host.user) for hop in proxy_jump.split(",")] if proxy_jump else []
     except ValueError as error:
-        raise InputError(f"proxy_jump: {error}", step="check parameters") from None
+        raise InputError(
+            f"proxy_jump: {error}",
+            step="check parameters",
+            action="give user@host:port (user and port may be left out), several with commas between them",
+        ) from None
     return Login((*jumps, host), known_hosts, key_path, passphrase)

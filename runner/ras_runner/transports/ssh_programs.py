@@ -70,12 +70,13 @@ class Listing:
 
     Attributes:
         now: the host's clock, whole seconds.
-        claimed: when the attempt had claimed its workspace, by the host's clock.
+        claimed: when the attempt had claimed its workspace, by the host's clock; None when it never did, or its
+            workspace has gone.
         files: all of them, by name.
     """
 
     now: float
-    claimed: float
+    claimed: float | None
     files: tuple[RemoteFile, ...]
 
 
@@ -265,8 +266,12 @@ def read_attempts(output: bytes) -> list[Found]:
 
 
 def give_program(folder: PurePath, user: str) -> str:
-    """Give an attempt's tree to ``uid:gid``; what is linked into the store stays whose it is, readable by all."""
-    return f"find {_q(folder)} \\( -type d -o -type f -links 1 \\) -exec chown -h {quote(user)} {{}} +\n"
+    """Give an attempt's tree, if it is there, to ``uid:gid``.
+
+    What is linked into the store stays whose it is, readable by all.
+    """
+    find = f"find {_q(folder)} \\( -type d -o -type f -links 1 \\) -exec chown -h {quote(user)} {{}} +"
+    return f"[ -d {_q(folder)} ] || exit 0\n{find}\n"
 
 
 def stop_program(probe: Probe) -> str:
@@ -296,9 +301,11 @@ echo $pids
 
 
 def list_program(probe: Probe, folder: PurePath) -> str:
-    """Print the clock, when the claim was taken, and each regular file: ``mtime size name``, NUL-terminated."""
-    return f"""{_HEAD}cd {_q(folder)} || exit 1
-printf '%s\\0%s\\0' "$(date +%s)" "$(mtime {_q(probe.folder / "claim")})"
+    """Print the clock, when the claim was taken or ``never``, and each regular file: ``mtime size name``. NUL-terminated."""
+    return f"""{_HEAD}cd {_q(probe.folder.parent)} || exit 1
+claim={_q(probe.folder / "claim")}; [ -d "$claim" ] && claimed=$(mtime "$claim") || claimed=never
+printf '%s\\0%s\\0' "$(date +%s)" "$claimed"
+cd {_q(folder)} 2>/dev/null || {{ printf 'end\\0'; exit 0; }}
 for f in * .[!.]*; do
   [ -f "$f" ] && [ ! -L "$f" ] || continue
   printf '%s %s %s\\0' "$(mtime "./$f")" "$(stat -c %s "./$f")" "$f"
@@ -311,13 +318,13 @@ def read_listing(output: bytes) -> Listing:
     """What :func:`list_program` printed.
 
     Raises:
-        BadAnswerError: it is cut short, or there is no claim.
+        BadAnswerError: it is cut short, or a time is missing.
     """
     parts = output.split(b"\0")
     try:
         if parts[-2:] != [b"end", b""]:
             raise BadAnswerError("the list of an attempt's files is cut short")
-        now, claimed = float(parts[0]), float(parts[1])
+        now, claimed = float(parts[0]), None if parts[1] == b"never" else float(parts[1])
         files = []
         for part in parts[2:-2]:
             mtime, size, name = part.split(b" ", 2)

@@ -118,7 +118,7 @@ def _giver(uid: int, gid: int) -> Callable[[PurePath, bool], None]:
             raise AssertionError("there are no local Docker workers on Windows")
         new = (uid, gid) if to_container else (os.getuid(), os.getgid())
         top = Path(folder)
-        for path in (top, *top.rglob("*")):
+        for path in (top, *top.rglob("*")) if top.is_dir() else ():
             status = path.lstat()
             # what is linked into the store stays root's, and is readable by all
             if stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1):

@@ -91,3 +91,18 @@ def test_a_look_that_hangs_is_overdue_but_not_because_this_machine_slept(clock: 
     assert silent.attempts == tuple(running)
     answer.set()
     watch.close()
+
+
+def test_what_starts_while_an_old_look_still_hangs_is_waited_for_anew(clock: Clock):
+    answer = threading.Event()
+    watch, running = Watch(lambda looked: None), [attempt(lambda probes: answer.wait() and {})]
+    watch.look(running)
+    watch.overdue([], 10.0)
+    while not watch.overdue(running, 10.0):
+        clock.now += 1.0
+    later = [attempt(lambda probes: {})]
+    for _ in range(10):
+        clock.now += 1.0
+        assert watch.overdue(later, 10.0) == []
+    answer.set()
+    watch.close()

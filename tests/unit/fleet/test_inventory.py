@@ -91,3 +91,27 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str):
 def test_no_such_file(tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
         make_pool(tmp_path / "absent.yml")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("ras_cores_per_plan: 0", "cores_per_plan: Input should be greater than or equal to 1"),
+        ("ras_version: 6.6", "version: Input should be a valid string (in YAML: in quotes)"),
+        ("ras_passphrase: secret", "passphrase: give a reference, not the secret"),
+        ("ras_proxy_jump: '@gate'", "'@gate' is not user@host:port"),
+        ("ras_colour: red", "unknown parameter 'colour'"),
+    ],
+)
+def test_a_wrong_parameter_is_told_with_the_host_that_has_it(tmp_path: Path, wrong: str, said: str):
+    """Of fifty hosts in an inventory one has to know which to correct."""
+    path = tmp_path / "inventory.yml"
+    path.write_text(
+        "ssh_workers:\n  vars: {ras_username: me, ras_cores_total: 2, ras_port: 1}\n"
+        f"  hosts:\n    box7:\n      ras_hostname: 127.0.0.1\n      {wrong}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        make_pool(path)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("box7: check parameters: ")
+    assert caught.value.action
