@@ -11,9 +11,9 @@ from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select
 from ras_runner.campaign.membership import campaign_workers
 from ras_runner.campaign.run import Mode, is_controlled, run_campaign, stop_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
-from ras_runner.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER, EXIT_OK, EXIT_PLAN_FAILED
 from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
 from ras_runner.cli.live import LiveView
+from ras_runner.cli.options import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER, EXIT_OK, EXIT_PLAN_FAILED
 from ras_runner.cli.output import first_line, print_json, print_table, short, size, talk, talk_of_standin
 from ras_runner.errors import OperatorError
 from ras_runner.fleet.pool import make_pool

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.journal import default_state_dir
-from ras_runner.cli.app import EXIT_INPUT, EXIT_NO_WORKER, EXIT_OK
+from ras_runner.cli.options import EXIT_INPUT, EXIT_NO_WORKER, EXIT_OK
 from ras_runner.cli.output import console, print_table, short, talk
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet.setup import SetupOrder, SetupResult, run_setup

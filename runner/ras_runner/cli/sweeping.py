@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.sweep import Kind, Wish, find_leftovers, remove_leftovers, trim_transfers
-from ras_runner.cli.app import EXIT_NO_WORKER, EXIT_OK
 from ras_runner.cli.listing import open_journal
+from ras_runner.cli.options import EXIT_NO_WORKER, EXIT_OK
 from ras_runner.cli.output import print_json, print_table, size, talk
 from ras_runner.errors import InputError, RasRunnerError
 from ras_runner.fleet.inventory import WorkerEntry, read_inventory

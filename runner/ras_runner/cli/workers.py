@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.membership import Answer, State, add_worker, drain_worker
-from ras_runner.cli.app import EXIT_INPUT, EXIT_NO_WORKER, EXIT_OK
 from ras_runner.cli.listing import open_journal
+from ras_runner.cli.options import EXIT_INPUT, EXIT_NO_WORKER, EXIT_OK
 from ras_runner.cli.output import print_json, talk, talk_of_standin
 from ras_runner.errors import InputError
 from ras_runner.fleet.pool import NO_TYPE, worker_entries
