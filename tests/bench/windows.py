@@ -157,9 +157,13 @@ def transfers(host: WindowsHost, home: Path) -> tuple[float, float]:
         files.put([Upload(source, files.root / "store" / "aa" / f"{number}", digest)])
         ours.append(_TRANSFER / 1e6 / (time.monotonic() - begun))
         command = ["smbclient", "-p", str(host.smbd.port), "-A", str(auth), f"//127.0.0.1/{SHARE}"]
-        begun = time.monotonic()
-        subprocess.run([*command, "-c", f"put {source} theirs{number}"], check=True, capture_output=True)
-        theirs.append(_TRANSFER / 1e6 / (time.monotonic() - begun))
+        done = subprocess.run(
+            [*command, "-c", f"put {source} theirs{number}"], check=True, capture_output=True, text=True
+        )
+        match = re.search(r"average ([\d.]+) kb/s", done.stdout + done.stderr)
+        if match is None:
+            raise MeasureError(f"smbclient does not tell its rate: {done.stdout}")
+        theirs.append(float(match[1]) * 1024 / 1e6)  # without its start and logon
     return statistics.median(ours), statistics.median(theirs)
 
 

@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -21,12 +22,18 @@ HERE = Path(__file__).parent
 
 
 class WindowsRunner(Runner):
-    """``ras-runner`` whose engines run under wine, where only their command lines tell them."""
+    """``ras-runner`` whose engines run under wine, where only their command lines tell them.
+
+    Attributes:
+        mark: of the session's host, in the environment of all that it has started.
+    """
+
+    mark: ClassVar[str] = ""
 
     def engines(self) -> list[psutil.Process]:
-        """The engine processes that run on the simulated hosts of this session."""
+        """The engine processes that run on this session's simulated host."""
         found = []
-        for pid in marked_processes():
+        for pid in marked_processes(self.mark):
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
                 if re.search(r"ras_standin|run\.cmd", " ".join(process.cmdline())):
@@ -46,6 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def windows_host(windows_machine: WindowsMachine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindowsHost]:
     """One host for all tests that run plans; each has a folder of its own on it."""
     windows = Windows(windows_machine, tmp_path_factory.mktemp("host"), uuid.uuid4().hex)
+    WindowsRunner.mark = windows.mark
     with contextlib.ExitStack() as stack:
         try:
             running = stack.enter_context(wine_host(windows, tmp_path_factory.getbasetemp()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands import Runner
 from tests.simulators.windows_host.host import SHARE, WindowsHost, plain_host
 from tests.simulators.windows_host.smbd import running_smbd
 from tests.simulators.windows_host.state import SERVICES_SESSION, Service, Session
@@ -201,6 +202,16 @@ def test_hecras_is_found_on_the_hosts_drive(plain_host: WindowsHost):
     assert ready(plain_host, engine="hecras-windows", ras_exe_path=path).engine.name == "HEC-RAS 6.6"
     with pytest.raises(OperatorError, match=r"Ras9\.exe"):
         ready(plain_host, engine="hecras-windows", ras_exe_path=path.replace("ras.EXE", "Ras9.exe"))
+
+
+def test_the_user_is_told_in_one_line(plain_host: WindowsHost, tmp_path: Path):
+    named = plain_host.parameters(system_account=True, session_id=2)
+    runner = Runner(tmp_path, group="psexec_workers", variables={f"ras_{key}": named[key] for key in named})
+    done = runner.run("workers", "-i", runner.inventory)
+    assert done.stderr.startswith("ras-runner: warning: worker here runs plans as SYSTEM")
+    assert "UserWarning" not in done.stderr
+    plain_host.state.sessions = [SERVICES_SESSION]
+    assert "session 2 is not Active" in runner.run("workers", "-i", runner.inventory, code=None).stdout
 
 
 def test_system_account_is_warned_about_and_told_to_the_service(tmp_path: Path):

@@ -293,7 +293,7 @@ def test_a_wrong_password_is_tried_once(plain_host: WindowsHost):
 
 
 def test_without_credentials_this_machines_identity_is_tried(plain_host: WindowsHost):
-    with pytest.raises(OperatorError, match="this machine's own identity.*\n.*give username and password"):
+    with pytest.raises(OperatorError, match=r"this machine's own identity.*\n.*give username and password"):
         make_files(plain_host, username="", password=None).prepare()
 
 

@@ -289,13 +289,12 @@ def _wait_until_ready(holder: subprocess.Popen[bytes], log: str) -> None:
         raise WineUnavailable(f"the wine chroot does not start here: {reason}")
 
 
-def marked_processes(mark: str = "") -> list[int]:
-    """Process ids, seen from here, of what tests have started on Windows machines; of all tests without a mark."""
+def marked_processes(mark: str) -> list[int]:
+    """Process ids, seen from here, of what the test or host with this mark has started on the Windows machine."""
     variable, found = f"{MARK}={mark}".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has just ended
-            words = (process / "environ").read_bytes().split(b"\0")
-            if variable in words if mark else any(word.startswith(variable) for word in words):
+            if variable in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
     return found
 

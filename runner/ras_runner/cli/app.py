@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -297,6 +298,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a Windows console or pipe that knows no such character
+    warnings.showwarning = lambda message, *_, **__: typer.echo(f"ras-runner: warning: {message}", err=True)
     try:
         app()
     except RasRunnerError as error:

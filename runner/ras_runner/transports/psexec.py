@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from ras_runner.engines.cmdline import join_cmd
-from ras_runner.errors import OperatorError, TransientError, WorkerError
+from ras_runner.errors import OperatorError, RasRunnerError, TransientError, WorkerError
 from ras_runner.retrying import retrying
 from ras_runner.transports.base import Probe, Status, Upload
 from ras_runner.transports.psexec_service import LostLaunchError, NotStartedError, Services, Start
@@ -111,6 +111,9 @@ class PsExecTransport(SmbFiles):
         self._session_seen = 0.0
         self._seen: dict[str, _Seen] = {}
         self._learning = threading.Lock()  # a stop and a look may come at the same time
+        self._checking = threading.Thread()
+        #: Why the host's processes could not be looked at the last time.
+        self._trouble: RasRunnerError | None = None
 
     def prepare(self) -> None:
         """As for files; then see that programs can be started, that share and worker folder are one place and that
@@ -236,39 +239,43 @@ class PsExecTransport(SmbFiles):
             return ""
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
-        """Look at many attempts: their files each time, the host's processes now and then."""
+        """Look at many attempts: their files each time, the host's processes now and then, which nobody waits for."""
         now = time.monotonic()
-        seen = {probe.attempt: self._seen.setdefault(probe.attempt, _Seen(now)) for probe in probes}
+        seen = {probe.attempt: self._known(probe) for probe in probes}
+        alive = {attempt: known.alive for attempt, known in seen.items()}  # before the files: exit.json comes first
         files = {probe.attempt: self.look(probe.folder) for probe in probes}
-        due = [p for p in probes if _due(p, seen[p.attempt], files[p.attempt], now)]
-        if due:
-            self._check([p for p in probes if files[p.attempt].exit_code is None or p.whole_tree], now)
-            for probe in due:  # it may have ended between the two looks
-                if files[probe.attempt].exit_code is None:
-                    files[probe.attempt] = self.look(probe.folder)
-        return {p.attempt: self._status(p, seen[p.attempt], files[p.attempt], now) for p in probes}
+        if any(_due(p, seen[p.attempt], files[p.attempt], now) for p in probes) and not self._checking.is_alive():
+            if self._trouble and any(now - max(s.checked, s.first) > _UNSURE_SECONDS for s in seen.values()):
+                raise self._trouble
+            wanted = [p for p in probes if files[p.attempt].exit_code is None or p.whole_tree]
+            for probe in wanted:
+                seen[probe.attempt].tried = now
+            # no daemon: what it has begun on the host is put away before this process ends
+            self._checking = threading.Thread(target=self._check, args=(wanted,))
+            self._checking.start()
+        return {p.attempt: self._status(p, files[p.attempt], now, alive=alive[p.attempt]) for p in probes}
 
-    def _status(self, probe: Probe, seen: _Seen, files: RunFiles, now: float) -> Status:
-        ended = files.exit_code is not None
-        alive = seen.alive and (not ended or probe.whole_tree)
-        if not alive:
-            self._seen.pop(probe.attempt, None)
+    def _status(self, probe: Probe, files: RunFiles, now: float, *, alive: bool) -> Status:
+        seen = self._known(probe)
+        alive = alive and (files.exit_code is None or probe.whole_tree)
         if now - seen.read >= _TAIL_SECONDS or not alive:
             seen.tails, seen.read = self.tails(probe.progress_files), now
+        if not alive:
+            self._seen.pop(probe.attempt, None)
         return Status(alive, files.exit_code, files.seconds, seen.tails, cpu_seconds=seen.cpu_seconds)
 
-    def _check(self, probes: Sequence[Probe], now: float) -> None:
+    def _check(self, probes: Sequence[Probe]) -> None:
         """Look at the processes of attempts; a look that fails counts as none for a while."""
-        for probe in probes:
-            self._known(probe).tried = now
         try:
             listed, processes = self._processes()
-        except (TransientError, WorkerError):
-            if any(now - max(s.checked, s.first) > _UNSURE_SECONDS for s in map(self._known, probes)):
-                raise
-            return
-        for probe in probes:
-            self._learn(probe, listed, processes)
+            for probe in probes:
+                self._learn(probe, listed, processes)
+        except RasRunnerError as error:
+            self._trouble = error
+        except Exception as error:  # a bug of ours must not keep a plan waiting for ever
+            self._trouble = WorkerError(f"{type(error).__name__}: {error}", step="list processes", host=self.host)
+        else:
+            self._trouble = None
 
     def _known(self, probe: Probe) -> _Seen:
         return self._seen.setdefault(probe.attempt, _Seen(time.monotonic()))

@@ -12,9 +12,9 @@ import uuid
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
+from ras_runner.errors import RasRunnerError, WorkerError
 from ras_runner.hashing import SourceChangedError, hash_bytes
 from ras_runner.retrying import retrying
 from ras_runner.transports.base import Collected, Place, Probe, Upload, never
@@ -29,7 +29,8 @@ from ras_runner.transports.smb_errors import (
     status_error,
 )
 from ras_runner.transports.smb_login import SmbLinks
-from ras_runner.transports.smb_share import WRITE_BYTES, Entry, Share, below
+from ras_runner.transports.smb_share import Entry, Share, below
+from ras_runner.transports.smb_transfer import Sent, changed, readable, writable, written
 from ras_runner.transports.windows_names import check_windows_paths
 
 if TYPE_CHECKING:
@@ -126,20 +127,20 @@ class SmbFiles:
             SourceChangedError: some no longer have their digest; the others are there.
         """
         check_windows_paths([file.target for file in files], self.root, self.host)
-        changed: SourceChangedError | None = None
+        late: SourceChangedError | None = None
         for file in files:
             if stopped():
                 break
             try:
                 self._put(file)
             except SourceChangedError as error:
-                changed = error
-        if changed is not None:
-            raise changed
+                late = error
+        if late is not None:
+            raise late
 
     def _put(self, file: Upload) -> None:
         temporary = file.target.with_name(f"{uuid.uuid4().hex[:12]}.part")
-        with _readable(file.source):
+        with readable(file.source):
             size = len(file.source) if isinstance(file.source, bytes) else file.source.stat().st_size
             data = file.source if isinstance(file.source, bytes) else b""
             if size > _SMALL_BYTES:
@@ -148,13 +149,13 @@ class SmbFiles:
             if isinstance(file.source, Path):
                 data = file.source.read_bytes()
         if file.digest and hash_bytes(data) != file.digest:
-            raise _changed(file.source)
+            raise changed(file.source)
         old, new = self._path(temporary), self._path(file.target)
         self._do("stage", lambda share: self._in_folder(share, file.target, lambda: share.write(old, new, data)))
 
     def _put_large(self, file: Upload, temporary: PurePath) -> None:
         """Send in pieces, and go on where a lost connection has cut it; then rename."""
-        sent = _Sent(file.source)
+        sent = Sent(file.source)
         path = self._path(temporary)
 
         def work(share: Share) -> None:
@@ -164,7 +165,7 @@ class SmbFiles:
             for arrived in share.write_pieces(path, sent.arrived, sent.pieces()):
                 sent.arrived = arrived
             if file.digest and sent.digest != file.digest:
-                raise _changed(file.source)
+                raise changed(file.source)
             found = share.info(path).size
             if found != sent.read:
                 sent.arrived = 0
@@ -172,7 +173,7 @@ class SmbFiles:
             share.rename(path, self._path(file.target))
 
         try:
-            with _readable(file.source):
+            with readable(file.source):
                 self._do("stage", work)
         except Exception:
             with contextlib.suppress(RasRunnerError):  # what cannot be removed now is found by trim
@@ -254,7 +255,7 @@ class SmbFiles:
         files = [entry for entry in listed if not entry.is_folder and not entry.is_link]
         matching = [f for pattern in patterns for f in files if fnmatchcase(f.name.lower(), pattern.lower())]
         wanted = [] if claimed is None else list(dict.fromkeys(f for f in matching if f.mtime >= claimed.mtime))
-        with _writable(scratch):
+        with writable(scratch):
             scratch.mkdir(parents=True, exist_ok=True)
             for entry in files:
                 if entry not in matching:
@@ -266,10 +267,10 @@ class SmbFiles:
 
     def _fetch(self, path: PurePath, entry: Entry, target: Path) -> None:
         def work(share: Share) -> int:
-            with _writable(target):
+            with writable(target):
                 out = target.open("wb")
             with out:
-                return sum(_written(out, target, piece) for piece in share.pieces(self._path(path)))
+                return sum(written(out, target, piece) for piece in share.pieces(self._path(path)))
 
         got = self._do("collect", work)
         if got != entry.size:
@@ -400,38 +401,6 @@ class SmbFiles:
             work()
 
 
-class _Sent:
-    """A file on its way: hashed while it travels, and sent on from where the host has it."""
-
-    def __init__(self, source: Path | bytes) -> None:
-        self._source = source
-        self.arrived = self.read = 0
-        self.digest = ""
-
-    def pieces(self) -> Iterator[bytes]:
-        """From byte ``arrived`` on; what lies before it is only hashed."""
-        from blake3 import blake3
-
-        hasher, start = blake3(), self.arrived
-        self.read = 0
-        for piece in _file_pieces(self._source):
-            hasher.update(piece)
-            skip = max(0, start - self.read)
-            self.read += len(piece)
-            if skip < len(piece):
-                yield piece[skip:]
-        self.digest = hasher.hexdigest()
-
-
-def _file_pieces(source: Path | bytes) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        yield from (source[at : at + WRITE_BYTES] for at in range(0, len(source), WRITE_BYTES))
-        return
-    with _readable(source), source.open("rb") as handle:
-        while piece := handle.read(WRITE_BYTES):
-            yield piece
-
-
 def exit_code(content: bytes) -> int | None:
     """The exit code that a run script has written; None when it is not ours, or torn by a full disk."""
     import json
@@ -450,38 +419,3 @@ def _or_none(call: Callable[..., Result], *args: object, **named: object) -> Res
         if getattr(error, "status", None) in (*NOT_FOUND, SHARING_VIOLATION, DELETE_PENDING):
             return None
         raise
-
-
-def _changed(source: Path | bytes) -> SourceChangedError:
-    return SourceChangedError(f"{source!s} changed while it was being staged", step="stage", action="it is tried again")
-
-
-@contextlib.contextmanager
-def _readable(source: Path | bytes) -> Iterator[None]:
-    """What the user's files cannot give is the user's to mend."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or source!s} cannot be read: {error.strerror or error}",
-            step="stage",
-            action="check the file and its rights",
-        ) from error
-
-
-def _written(out: BinaryIO, path: Path, piece: bytes) -> int:
-    with _writable(path):
-        return out.write(piece)
-
-
-@contextlib.contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    """What this machine cannot store is an operator's to mend, not the host's fault."""
-    try:
-        yield
-    except OSError as error:
-        raise OperatorError(
-            f"{path} cannot be written: {error.strerror or error}",
-            step="collect",
-            action="free space on this machine; then: ras-runner resume",
-        ) from error

@@ -166,7 +166,7 @@ class Link:
 
 
 class _Watchdog:
-    """One thread that cuts connections on which something takes too long. (A timer for each call costs more than it.)"""
+    """One thread that cuts connections on which something takes too long; a timer for each call costs more."""
 
     def __init__(self) -> None:
         self._ends: dict[Link, tuple[float, float]] = {}

@@ -76,7 +76,7 @@ def choose_session(
         OperatorError: there is none that would do; shows those that were found.
     """
     shown = "; ".join(str(s) for s in sessions if s.user or s.id == 0) or "none"
-    name = user.rpartition("\\")[2].partition("@")[0].casefold()
+    name = _plain(user.rpartition("\\")[2].partition("@")[0])
     if wanted == 0:
         raise OperatorError(
             f"session 0 is that of the services and has no desktop: HEC-RAS hangs there. Sessions: {shown}",
@@ -94,15 +94,18 @@ def choose_session(
             host=host,
             action="log on there (a disconnected remote desktop is not enough), or give session_id: auto",
         )
-    active = [s for s in sessions if s.active and (not name or s.user.casefold() == name)]
+    active = [s for s in sessions if s.active and (not name or _plain(s.user) == name)]
     if active:
         return min(active, key=lambda s: (s.name.casefold() != "console", s.id))
-    who = f"user {user} has" if user else "nobody has"
     raise OperatorError(
-        f"{who} no Active session on the desktop, which HEC-RAS needs. Sessions: {shown}"
-        if user
-        else f"{who} an Active session on the desktop, which HEC-RAS needs. Sessions: {shown}",
+        f"{f'user {user}' if user else 'nobody'} has {'no' if user else 'an'} Active session on the desktop, which "
+        f"HEC-RAS needs. Sessions: {shown}",
         step="choose session",
         host=host,
         action="log on there as that user and stay logged on (autologon does it after a restart)",
     )
+
+
+def _plain(name: str) -> str:
+    """A user's name without what depends on the host's code page, which the table does not tell."""
+    return re.sub(r"[^\x00-\x7f]", "?", name).casefold()

@@ -33,7 +33,7 @@ for process in psutil.process_iter():
     try:
         times = process.cpu_times()
         cpu = int((times.user + times.system) * 10_000_000)
-        line = " ".join(process.cmdline())
+        line = " ".join(" ".join(process.cmdline()).split())
         lines.append(f"{process.pid} {process.ppid()} {created(process)} {cpu} {line}")
     except psutil.Error:
         continue

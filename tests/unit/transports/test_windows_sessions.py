@@ -57,6 +57,14 @@ def test_auto_takes_the_active_session_of_the_user(user: str, chosen: int):
     assert choose_session(read_sessions(ENGLISH), "auto", user, "pc7").id == chosen
 
 
+@pytest.mark.parametrize("code_page", ["cp850", "cp1252", "utf-8"])
+def test_a_name_in_the_hosts_code_page_is_the_users(code_page: str):
+    printed = ENGLISH.replace("jo smith                  3  Disc", "").replace("Administrator", "Müller       ")
+    data = printed.encode(code_page)
+    output = data.decode("utf-8") if code_page == "utf-8" else data.decode("latin-1")
+    assert choose_session(read_sessions(output), "auto", "OFFICE\\müller", "pc7").id == 1
+
+
 def test_a_given_session_has_to_be_active():
     assert choose_session(read_sessions(ENGLISH), 4, "Administrator", "pc7").id == 4
     for wanted in (3, 7, 65536):
