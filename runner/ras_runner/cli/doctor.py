@@ -95,7 +95,7 @@ def _chosen(entries: Sequence[WorkerEntry], hosts: Sequence[str], source: str) -
 
 
 def _show(examination: Examination, *, every: bool) -> None:
-    """One host: a line when all is well, else what was found, with the remedies."""
+    """One host: a line when all is well, else what was found, with the remedies; all of it with ``every``."""
     from rich.table import Table
     from rich.text import Text
 
@@ -112,6 +112,8 @@ def _show(examination: Examination, *, every: bool) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for row in examination.rows:
+        if not every and row.finding.verdict is Verdict.NOT_CHECKED:
+            continue
         verdict = row.finding.verdict.value
         table.add_row(Text(verdict, style=_STYLES[verdict]), row.requirement.title, Text(row.finding.evidence))
         if row.remedy:
@@ -119,3 +121,6 @@ def _show(examination: Examination, *, every: bool) -> None:
             if row.requirement.role:
                 table.add_row("", "", Text(f"Ansible role: {row.requirement.role}", style="dim"))
     out.print(table)
+    left = sum(row.finding.verdict is Verdict.NOT_CHECKED for row in examination.rows)
+    if left and not every:
+        out.print(Text(f"not checked: {left} (ras-runner doctor {examination.worker_id} shows why)", style="dim"))
