@@ -11,6 +11,7 @@ module "workers" {
   owner                      = var.owner
   launch_token               = var.launch_token
   expires_at                 = var.expires_at
+  max_hours                  = var.max_hours
   idle_minutes               = var.idle_minutes
   workers                    = var.workers
   max_workers                = var.max_workers

@@ -1,4 +1,4 @@
-# A machine may read the image, read and write its campaign's files, and end itself. Nothing else.
+# A machine may read the image, write down its own identity, and end itself. Nothing else.
 data "aws_iam_policy_document" "assume" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -12,8 +12,8 @@ data "aws_iam_policy_document" "assume" {
 
 locals {
   group_arn = join(":", [
-    "arn", data.aws_partition.this.partition, "autoscaling", data.aws_region.this.name, data.aws_caller_identity.this.account_id,
-    "autoScalingGroup", "*", "autoScalingGroupName/${var.name}",
+    "arn", data.aws_partition.this.partition, "autoscaling", data.aws_region.this.name,
+    data.aws_caller_identity.this.account_id, "autoScalingGroup", "*", "autoScalingGroupName/${var.name}",
   ])
 }
 
@@ -23,10 +23,11 @@ data "aws_iam_policy_document" "worker" {
     actions   = ["s3:GetObject"]
     resources = ["${aws_s3_bucket.staging.arn}/${var.docker_image_archive}"]
   }
+  # aws:userid of a machine is ROLE:INSTANCE: no machine can speak for another one
   statement {
-    sid       = "FilesOfTheCampaign"
-    actions   = ["s3:GetObject", "s3:PutObject"]
-    resources = ["${aws_s3_bucket.staging.arn}/campaigns/${var.campaign}/*"]
+    sid       = "SayWhoItIs"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.staging.arn}/campaigns/${var.campaign}/hosts/&{aws:userid}.pub"]
   }
   statement {
     sid       = "EndItself"

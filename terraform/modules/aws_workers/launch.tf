@@ -6,19 +6,36 @@ data "aws_ssm_parameter" "machine_image" {
   )
 }
 
+# the name of its root disk: a disk of any other name would be one more, and the root disk stay as it is
+data "aws_ami" "machine_image" {
+  filter {
+    name   = "image-id"
+    values = [local.machine_image]
+  }
+
+  lifecycle {
+    postcondition {
+      condition     = self.architecture == "x86_64"
+      error_message = "${local.machine_image} is for ${self.architecture}; HEC-RAS runs on x86_64 only."
+    }
+  }
+}
+
 locals {
   # the parameter's value is public: without nonsensitive() the plan would hide which image is used
   machine_image = var.machine_image != "" ? var.machine_image : nonsensitive(data.aws_ssm_parameter.machine_image[0].value)
   worker_folder = local.linux ? "/var/lib/ras-runner/worker" : "C:\\RasRemote"
+  hosts         = "campaigns/${var.campaign}/hosts"
 
   user_data = local.linux ? templatefile("${path.module}/templates/worker.yaml.tftpl", {
     ssh_public_key = trimspace(var.ssh_public_key)
     worker_folder  = local.worker_folder
     load_image = templatefile("${path.module}/templates/load-image.sh.tftpl", {
-      bucket   = aws_s3_bucket.staging.bucket
-      campaign = var.campaign
-      archive  = var.docker_image_archive
-      region   = data.aws_region.this.name
+      bucket  = aws_s3_bucket.staging.bucket
+      hosts   = local.hosts
+      archive = var.docker_image_archive
+      image   = var.docker_image
+      region  = data.aws_region.this.name
     })
     end_worker = templatefile("${path.module}/templates/end-worker.sh.tftpl", {
       expires       = var.expires_at
@@ -27,6 +44,8 @@ locals {
       worker_folder = local.worker_folder
     })
     }) : templatefile("${path.module}/templates/worker.ps1.tftpl", {
+    bucket        = aws_s3_bucket.staging.bucket
+    hosts         = local.hosts
     expires       = var.expires_at
     idle_minutes  = var.idle_minutes
     region        = data.aws_region.this.name
@@ -34,10 +53,19 @@ locals {
   })
 }
 
+# Windows encrypts the administrator's first password with it; on Linux the key comes with the user data.
 resource "aws_key_pair" "controller" {
+  count           = local.linux ? 0 : 1
   key_name_prefix = "${var.name}-"
   public_key      = trimspace(var.ssh_public_key)
   tags            = local.tags
+
+  lifecycle {
+    precondition {
+      condition     = startswith(var.ssh_public_key, "ssh-rsa ")
+      error_message = "Windows machines take an RSA key only (ssh-keygen -t rsa -b 4096 -m PEM): their first password is encrypted with it."
+    }
+  }
 }
 
 resource "aws_launch_template" "worker" {
@@ -45,11 +73,12 @@ resource "aws_launch_template" "worker" {
   description                          = "ras-runner worker of campaign ${var.campaign}"
   image_id                             = local.machine_image
   instance_type                        = var.instance_types[0]
-  key_name                             = aws_key_pair.controller.key_name
+  key_name                             = one(aws_key_pair.controller[*].key_name)
   update_default_version               = true
   instance_initiated_shutdown_behavior = "terminate"
   ebs_optimized                        = true
   user_data                            = base64encode(local.user_data)
+  tags                                 = local.tags
 
   iam_instance_profile {
     arn = aws_iam_instance_profile.worker.arn
@@ -60,7 +89,6 @@ resource "aws_launch_template" "worker" {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
-    instance_metadata_tags      = "enabled"
   }
 
   network_interfaces {
@@ -70,7 +98,7 @@ resource "aws_launch_template" "worker" {
   }
 
   block_device_mappings {
-    device_name = local.linux ? "/dev/xvda" : "/dev/sda1"
+    device_name = data.aws_ami.machine_image.root_device_name
 
     ebs {
       volume_size           = var.disk_gib

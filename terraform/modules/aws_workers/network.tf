@@ -1,8 +1,8 @@
 locals {
-  world = [for cidr in var.access_cidrs : cidr if contains(["0.0.0.0/0", "::/0"], cidr)]
-  # SSH, and on Windows WinRM over HTTPS as well
-  ports = local.linux ? [22] : [22, 5986]
-  doors = { for pair in setproduct(var.access_cidrs, local.ports) : "${pair[0]} ${pair[1]}" => { cidr = pair[0], port = pair[1] } }
+  # whole provinces of the internet count as everybody too
+  world = [for cidr in var.access_cidrs : cidr if tonumber(split("/", cidr)[1]) < (strcontains(cidr, ":") ? 20 : 8)]
+  # SSH, on Windows WinRM over HTTPS
+  port = local.linux ? 22 : 5986
 }
 
 resource "aws_security_group" "workers" {
@@ -22,13 +22,14 @@ resource "aws_security_group" "workers" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "controllers" {
-  for_each = local.doors
+  for_each = toset(var.access_cidrs)
 
   security_group_id = aws_security_group.workers.id
   description       = "a controller"
-  cidr_ipv4         = each.value.cidr
-  from_port         = each.value.port
-  to_port           = each.value.port
+  cidr_ipv4         = strcontains(each.value, ":") ? null : each.value
+  cidr_ipv6         = strcontains(each.value, ":") ? each.value : null
+  from_port         = local.port
+  to_port           = local.port
   ip_protocol       = "tcp"
   tags              = local.tags
 }

@@ -1,4 +1,4 @@
-# Holds the worker image, and inputs and results of campaigns that stage through it. Goes with the burst.
+# Holds the worker image, and the host keys of the machines. Goes with the group, with all that is in it.
 resource "aws_s3_bucket" "staging" {
   bucket_prefix = "${var.name}-"
   force_destroy = true

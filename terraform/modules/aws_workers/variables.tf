@@ -48,6 +48,17 @@ variable "expires_at" {
   }
 }
 
+variable "max_hours" {
+  description = "The farthest that expires_at may be from now, hours: a guard against a wrong date."
+  type        = number
+  default     = 72
+
+  validation {
+    condition     = var.max_hours >= 1 && var.max_hours <= 336
+    error_message = "max_hours is from 1 to 336."
+  }
+}
+
 variable "idle_minutes" {
   description = "A machine that has run no plan for so many minutes ends itself."
   type        = number
@@ -91,13 +102,17 @@ variable "worker_system" {
 }
 
 variable "instance_types" {
-  description = "Machine types that will do, the preferred one first. Several make it likelier that there is capacity."
+  description = "Machine types that will do, several for likelier capacity. Spot machines are of the type that is cheapest and least likely to be taken, full-price ones of the first that is there."
   type        = list(string)
   default     = ["c7i.2xlarge", "c6i.2xlarge", "c5.2xlarge", "m6i.2xlarge"]
 
   validation {
     condition     = length(var.instance_types) >= 1 && alltrue([for t in var.instance_types : can(regex("^[a-z0-9-]+\\.[a-z0-9-]+$", t))])
     error_message = "instance_types lists types such as c6i.2xlarge."
+  }
+  validation {
+    condition     = !anytrue([for t in var.instance_types : can(regex("^(a1\\.|[a-z]+\\d+g)", t))])
+    error_message = "instance_types holds an ARM type, and HEC-RAS runs on x86_64 only."
   }
 }
 
@@ -118,13 +133,13 @@ variable "on_demand_percentage" {
   default     = 0
 
   validation {
-    condition     = var.on_demand_percentage >= 0 && var.on_demand_percentage <= 100
-    error_message = "on_demand_percentage is from 0 to 100."
+    condition     = var.on_demand_percentage >= 0 && var.on_demand_percentage <= 100 && floor(var.on_demand_percentage) == var.on_demand_percentage
+    error_message = "on_demand_percentage is a whole number from 0 to 100."
   }
 }
 
 variable "machine_image" {
-  description = "AMI of the machines; the latest Amazon Linux 2023 (Windows Server 2022) when left out."
+  description = "AMI of the machines: Amazon Linux 2023 (Windows Server 2022), or one made from it; the latest when left out."
   type        = string
   default     = ""
 
@@ -140,14 +155,19 @@ variable "disk_gib" {
   default     = 100
 
   validation {
-    condition     = var.disk_gib >= 30 && var.disk_gib <= 16000
-    error_message = "disk_gib is from 30 to 16000."
+    condition     = var.disk_gib >= 30 && var.disk_gib <= 16000 && floor(var.disk_gib) == var.disk_gib
+    error_message = "disk_gib is a whole number from 30 to 16000."
   }
 }
 
 variable "vpc_id" {
   description = "Network that the machines are in."
   type        = string
+
+  validation {
+    condition     = can(regex("^vpc-[0-9a-f]{8,17}$", var.vpc_id))
+    error_message = "vpc_id is such as vpc-0123456789abcdef0."
+  }
 }
 
 variable "subnet_ids" {
@@ -155,8 +175,8 @@ variable "subnet_ids" {
   type        = list(string)
 
   validation {
-    condition     = length(var.subnet_ids) >= 1
-    error_message = "subnet_ids names at least one subnet."
+    condition     = length(var.subnet_ids) >= 1 && alltrue([for id in var.subnet_ids : can(regex("^subnet-[0-9a-f]{8,17}$", id))])
+    error_message = "subnet_ids lists at least one subnet such as subnet-0123456789abcdef0."
   }
 }
 
@@ -172,19 +192,19 @@ variable "access_cidrs" {
   default     = []
 
   validation {
-    condition     = alltrue([for cidr in var.access_cidrs : can(cidrhost(cidr, 0))])
-    error_message = "access_cidrs lists networks such as 203.0.113.7/32."
+    condition     = alltrue([for cidr in var.access_cidrs : try(cidrhost(cidr, 0) == split("/", cidr)[0], false)])
+    error_message = "access_cidrs lists networks such as 203.0.113.7/32 or 2001:db8::/64, by their first address."
   }
 }
 
 variable "allow_access_from_anywhere" {
-  description = "Take 0.0.0.0/0 in access_cidrs: the whole world may try the door."
+  description = "Take 0.0.0.0/0, and networks nearly as large, in access_cidrs: the whole world may try the door."
   type        = bool
   default     = false
 }
 
 variable "ssh_public_key" {
-  description = "Public key of the controller, which is let in as user ras; on Windows the key that the administrator's password is encrypted with."
+  description = "Public key of the controller, which is let in as user ras; on Windows the RSA key that the administrator's first password is encrypted with."
   type        = string
 
   validation {
@@ -197,18 +217,33 @@ variable "docker_image" {
   description = "Image that plans run in, as the inventory names it. It is loaded from docker_image_archive of the staging bucket."
   type        = string
   default     = "hecras:6.6"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_./:@-]{0,254}$", var.docker_image))
+    error_message = "docker_image is the name of an image such as hecras:6.6."
+  }
 }
 
 variable "docker_image_archive" {
   description = "Object of the staging bucket that holds the image (docker save | gzip); the controller puts it there."
   type        = string
   default     = "images/worker.tar.gz"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_./-]{0,254}$", var.docker_image_archive))
+    error_message = "docker_image_archive is the key of an object such as images/worker.tar.gz."
+  }
 }
 
 variable "cores_per_plan" {
   description = "Cores that a plan gets."
   type        = number
   default     = 4
+
+  validation {
+    condition     = var.cores_per_plan >= 1 && var.cores_per_plan <= 4096 && floor(var.cores_per_plan) == var.cores_per_plan
+    error_message = "cores_per_plan is a whole number from 1 to 4096."
+  }
 }
 
 variable "queue_priority" {
@@ -217,8 +252,8 @@ variable "queue_priority" {
   default     = 5
 
   validation {
-    condition     = var.queue_priority >= 0 && var.queue_priority <= 9
-    error_message = "queue_priority is from 0 to 9."
+    condition     = var.queue_priority >= 0 && var.queue_priority <= 9 && floor(var.queue_priority) == var.queue_priority
+    error_message = "queue_priority is a whole number from 0 to 9."
   }
 }
 
@@ -226,4 +261,9 @@ variable "staging_days" {
   description = "Objects of the staging bucket go after so many days."
   type        = number
   default     = 7
+
+  validation {
+    condition     = var.staging_days >= 1 && var.staging_days <= 365 && floor(var.staging_days) == var.staging_days
+    error_message = "staging_days is a whole number from 1 to 365."
+  }
 }
