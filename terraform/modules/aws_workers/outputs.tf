@@ -1,14 +1,12 @@
 locals {
-  addresses = zipmap(
-    data.aws_instances.workers.ids,
-    var.public_ip ? data.aws_instances.workers.public_ips : data.aws_instances.workers.private_ips,
-  )
+  addresses = var.public_ip ? data.aws_instances.workers.public_ips : data.aws_instances.workers.private_ips
 }
 
 output "workers" {
   description = "The machines there are, by instance id, each as an entry of `workers` in workers.json. The controller adds its key and the machine's host key (on Windows who logs on, cores and fingerprint)."
   value = {
-    for id, address in local.addresses : id => {
+    # destroy works these out as well, and must not fail where data.aws_instances.workers would
+    for index, id in data.aws_instances.workers.ids : id => {
       name = id
       type = local.linux ? "docker" : "winrm"
       parameters = merge({
@@ -16,12 +14,12 @@ output "workers" {
         cores_per_plan = var.cores_per_plan
         worker_folder  = local.worker_folder
         }, local.linux ? {
-        docker_host  = "ssh://ras@${address}"
+        docker_host  = "ssh://ras@${local.addresses[index]}"
         docker_image = var.docker_image
         } : {
-        hostname = address
+        hostname = local.addresses[index]
       })
-    }
+    } if index < length(local.addresses)
   }
 }
 
