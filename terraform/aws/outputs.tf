@@ -9,7 +9,7 @@ output "group" {
 }
 
 output "staging_bucket" {
-  description = "Name of the staging bucket."
+  description = "Name of the staging bucket; the worker image goes into it under docker_image_archive."
   value       = module.workers.staging_bucket
 }
 

@@ -86,7 +86,8 @@ class Terraform:
 
 def render(template: Path, values: dict[str, object], folder: Path) -> str:
     """A template with its values, by Terraform's own ``templatefile``. ``folder`` is an empty one."""
-    expression = f"jsonencode(templatefile({json.dumps(str(template))}, {json.dumps(values)}))\n"
+    literal = json.dumps(values).replace("${", "$${").replace("%{", "%%{")  # texts, not templates themselves
+    expression = f"jsonencode(templatefile({json.dumps(str(template))}, {literal}))\n"
     done = subprocess.run(
         [find_program(), f"-chdir={folder}", "console"],
         env={"PATH": os.environ["PATH"], "TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"},
