@@ -94,7 +94,7 @@ terraform() {
   quietly "link to terraform" "${root[@]}" ln -sfn "$program" "$cache/terraform"
   plugin=${RAS_TEST_TF_PLUGIN_DIR:-}
   if [ -z "$plugin" ]; then
-    plugin=$(find / -xdev -type f -path '*/registry.terraform.io/hashicorp/aws/*/terraform-provider-aws*' -print -quit 2>/dev/null || true)
+    plugin=$(find / -xdev -type f -path '*/registry.terraform.io/hashicorp/aws/*/terraform-provider-aws*' -not -path '*/.terraform/*' -print -quit 2>/dev/null || true)
     [ -n "$plugin" ] || give_up "there is no AWS provider on this machine: terraform providers mirror, then RAS_TEST_TF_PLUGIN_DIR"
     plugin=${plugin%/registry.terraform.io/*}
   fi

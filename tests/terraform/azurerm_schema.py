@@ -1,10 +1,10 @@
 """The schema of Terraform's azurerm provider, from the package of PyPI that wraps it for CDK for Terraform.
 
-The provider's own binary cannot be had here. ``cdktf-cdktf-provider-azurerm`` is generated from that binary's schema; its
-JSII assembly holds the names, types and optionality of all that a user writes, its JavaScript which lists are sets and what
-the provider computes. Read back here into the form of ``terraform providers schema -json``. Measured on the AWS provider, whose
-schema is known: of 31,962 attributes none was wrong about being required, and 21 were missing. Lost are the provider's own
-checks of values, conflicts between arguments, and defaults.
+The provider's own binary cannot be had here. ``cdktf-cdktf-provider-azurerm`` is generated from that binary's schema:
+its JSII assembly holds the names, types and optionality of all that a user writes, its JavaScript which lists are sets
+and what the provider computes. Read back here into the form of ``terraform providers schema -json``. Measured on the
+AWS provider, whose schema is known: of 31,962 attributes none was wrong about being required, and 21 were missing.
+Lost are the provider's own checks of values, conflicts between arguments, and defaults.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Assembly:
         return self._sources.get(fqn.split(".")[1].replace("_", "").replace("-", "").lower(), "")
 
     def storage(self, fqn: str, name: str) -> dict[str, str]:
-        """Attribute -> ``list``, ``set``, ``map`` ... as the function that writes HCL has it; ``#class``: the resource's."""
+        """Attribute -> ``list``, ``set``, ``map`` ... of a structure; of the resource when ``name`` is ``#class``."""
         module = fqn.split(".")[1]
         if module not in self._storage:
             found: dict[str, dict[str, str]] = {}

@@ -15,7 +15,7 @@ CODE = REPO / "terraform"
 CACHE = Path(os.environ.get("RAS_TEST_CACHE", "/var/cache/ras-runner-tests"))
 
 
-class TerraformUnavailable(Exception):
+class TerraformUnavailable(Exception):  # noqa: N818  a state of this machine
     """Terraform, or a provider, is not on this machine."""
 
 
@@ -32,7 +32,8 @@ def find_plugins() -> Path:
     if (folder / "registry.terraform.io" / "hashicorp" / "aws").is_dir():
         return folder
     raise TerraformUnavailable(
-        f"no AWS provider for Terraform in {folder}: run tests/install-services.sh terraform, or set RAS_TEST_TF_PLUGIN_DIR"
+        f"no AWS provider for Terraform in {folder}: "
+        "run tests/install-services.sh terraform, or set RAS_TEST_TF_PLUGIN_DIR"
     )
 
 

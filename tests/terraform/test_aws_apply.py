@@ -182,13 +182,7 @@ def test_number_of_workers_changes(burst: Burst) -> None:
     assert before < after, "machines that were there are still there"
 
 
-def test_destroy_leaves_nothing_though_time_is_over_and_machines_are_protected(burst: Burst) -> None:
-    group = burst.cloud.client("autoscaling")
-    group.set_instance_protection(
-        AutoScalingGroupName="rastest",
-        InstanceIds=[machine["InstanceId"] for machine in burst.cloud.machines()],
-        ProtectedFromScaleIn=True,
-    )
+def test_destroy_leaves_nothing_though_the_expiry_is_over(burst: Burst) -> None:
     burst.cloud.put_object(burst.output("staging_bucket"), "images/worker.tar.gz", b"an image")
     assert burst.ours()
 

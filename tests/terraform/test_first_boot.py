@@ -80,7 +80,9 @@ class Machine:
         """What a program says when its command line holds ``pattern``; the latest rule for it holds."""
         answers = self.folder / "answers"
         # the shell takes them by name: the latest has to come first
-        (answers / f"{program}.{9999 - len(list(answers.iterdir()))}").write_text(f"{pattern}\n{code}\n{says}", encoding="utf-8")
+        (answers / f"{program}.{9999 - len(list(answers.iterdir()))}").write_text(
+            f"{pattern}\n{code}\n{says}", encoding="utf-8"
+        )
 
     def run(self, script: str) -> list[str]:
         """Run a script of the first boot; returns the command lines of the programs that it called."""
@@ -188,6 +190,11 @@ class TestEndOfAMachine:
         machine.mark.unlink()
         machine.run("end-worker.sh")
         assert machine.mark.exists()
+
+
+def test_date_of_linux_reads_the_expiry() -> None:
+    said = subprocess.run(["date", "-d", EXPIRES, "+%s"], capture_output=True, encoding="utf-8", check=True).stdout
+    assert int(said) == EXPIRY
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

@@ -8,8 +8,6 @@ resource "aws_autoscaling_group" "workers" {
   wait_for_capacity_timeout = "15m"
   # a machine that runs plans is protected by the controller, not from its birth
   protect_from_scale_in = false
-  # destroy ends protected machines too, instead of waiting for them for ever
-  force_delete = true
   # Both would end machines in the middle of plans: one for the sake of even zones, the other on a mere risk of being
   # taken. A spot machine that is really taken is replaced, and its plan is queued again.
   suspended_processes = ["AZRebalance"]

@@ -8,6 +8,8 @@ data "aws_ssm_parameter" "machine_image" {
 
 # the name of its root disk: a disk of any other name would be one more, and the root disk stay as it is
 data "aws_ami" "machine_image" {
+  include_deprecated = true
+
   filter {
     name   = "image-id"
     values = [local.machine_image]
