@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
-#   tests/install-services.sh [ansible] [browser] [docker] [slurm] [ssh] [windows] [wine]        no names: everything
+#   tests/install-services.sh [ansible] [browser] [docker] [slurm] [ssh] [terraform] [windows] [wine]
+#                                                                                          no names: everything
 # Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
 # exits 0; with CI=true it fails instead.
 #   RAS_TEST_CACHE          where builds are kept (default /var/cache/ras-runner-tests)
@@ -103,6 +104,55 @@ slurm() {
     "${root[@]}" systemctl disable --now munge.service slurmctld.service >>"$log" 2>&1 || true
   fi
   say "slurm: $(sinfo --version 2>/dev/null)"
+
+# What checks the Azure module (tests/terraform/azure.py), and the version of Python that it is for.
+azurerm_package=cdktf-cdktf-provider-azurerm==14.23.1
+azurerm_server=tf==1.2.0
+azurerm_folder() {
+  printf '%s/azurerm-%s-%s-%s\n' "$cache" "${azurerm_package#*==}" "${azurerm_server#*==}" \
+    "$("$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')"
+}
+
+# The schema of user data, out of Debian's package. The package itself is not installed: it would set up this machine
+# anew at its next boot.
+cloud_init() {
+  local scratch
+  [ ! -e "$cache/cloud-init/complete" ] || return 0
+  scratch=$(mktemp -d)
+  chmod 755 "$scratch"
+  quietly "apt-get update" "${root[@]}" apt-get -q update
+  (cd "$scratch" && quietly "download of cloud-init" apt-get -q download cloud-init)
+  quietly "unpacking cloud-init" "${root[@]}" dpkg -x "$scratch"/cloud-init_*.deb "$cache/cloud-init"
+  quietly "unpacking cloud-init" "${root[@]}" touch "$cache/cloud-init/complete"
+  rm -rf "$scratch"
+}
+
+terraform() {
+  local program plugin folder scratch
+  [ -n "$python" ] || give_up "there is no python3"
+  quietly "mkdir $cache" "${root[@]}" mkdir -p "$cache"
+  program=$(type -P terraform || find / -xdev -type f -name terraform -perm -u+x -print -quit 2>/dev/null || true)
+  [ -n "$program" ] || give_up "there is no terraform on this machine: https://developer.hashicorp.com/terraform/install"
+  quietly "link to terraform" "${root[@]}" ln -sfn "$program" "$cache/terraform"
+  plugin=${RAS_TEST_TF_PLUGIN_DIR:-}
+  if [ -z "$plugin" ]; then
+    plugin=$(find / -xdev -type f -path '*/registry.terraform.io/hashicorp/aws/*/terraform-provider-aws*' -not -path '*/.terraform/*' -print -quit 2>/dev/null || true)
+    [ -n "$plugin" ] || give_up "there is no AWS provider on this machine: terraform providers mirror, then RAS_TEST_TF_PLUGIN_DIR"
+    plugin=${plugin%/registry.terraform.io/*}
+  fi
+  quietly "link to providers" "${root[@]}" ln -sfn "$plugin" "$cache/terraform-plugins"
+  cloud_init
+  folder=$(azurerm_folder)
+  if [ ! -e "$folder/complete" ]; then
+    scratch=$(mktemp -d)
+    quietly "download of $azurerm_package" "$python" -m pip download --no-deps --dest "$scratch" "$azurerm_package"
+    quietly "install of $azurerm_server" "$python" -m pip install --target "$scratch/lib" "$azurerm_server"
+    quietly "mkdir $folder" "${root[@]}" mkdir -p "$folder"
+    quietly "copy to $folder" "${root[@]}" cp -r "$scratch/." "$folder"
+    quietly "copy to $folder" "${root[@]}" touch "$folder/complete"
+    rm -rf "$scratch"
+  fi
+  say "terraform: $program, $plugin"
 }
 
 # The folder of the build that fits this checkout: named after everything that goes into it.
@@ -196,8 +246,13 @@ if [ "${1:-}" = docker-base ]; then
   docker_base
   exit
 fi
+# For tests/terraform/azure.py: the same.
+if [ "${1:-}" = azurerm-folder ]; then
+  azurerm_folder
+  exit
+fi
 sections=("$@")
-known="ansible browser docker slurm ssh windows wine"
+known="ansible browser docker slurm ssh terraform windows wine"
 [ $# -gt 0 ] || read -ra sections <<<"$known"
 for section in "${sections[@]}"; do
   case " $known " in *" $section "*) ;; *) say "unknown section: $section (known: $known)"; exit 2 ;; esac
