@@ -104,6 +104,7 @@ slurm() {
     "${root[@]}" systemctl disable --now munge.service slurmctld.service >>"$log" 2>&1 || true
   fi
   say "slurm: $(sinfo --version 2>/dev/null)"
+}
 
 # What checks the Azure module (tests/terraform/azure.py), and the version of Python that it is for.
 azurerm_package=cdktf-cdktf-provider-azurerm==14.23.1
