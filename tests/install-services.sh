@@ -103,7 +103,7 @@ slurm() {
   if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
     "${root[@]}" systemctl disable --now munge.service slurmctld.service >>"$log" 2>&1 || true
   fi
-  say "slurm: $(sinfo --version 2>/dev/null)"
+  say "slurm: $(/usr/sbin/slurmctld -V)"
 }
 
 # What checks the Azure module (tests/terraform/azure.py), and the version of Python that it is for.
