@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tests.commands import Runner
 from tests.windows.conftest import WindowsRunner
+from tests.winrm.conftest import WinRmRunner
 
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
@@ -63,7 +64,7 @@ WORKER_TYPES = {
     "local": WorkerType("local", lambda request, folder: {}),
     "psexec": WorkerType("psexec_workers", psexec_variables, "windows", WindowsRunner),
     "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
-    "winrm": WorkerType("winrm_workers", winrm_variables, "windows", WindowsRunner),
+    "winrm": WorkerType("winrm_workers", winrm_variables, "windows", WinRmRunner),
 }
 
 
