@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from tests.commands import Runner
 from tests.windows.conftest import WindowsRunner
+from tests.winrm.conftest import WinRmRunner
 
 from ras_runner.campaign.events import attempt_ended
 from ras_runner.campaign.journal import Journal
@@ -75,7 +76,7 @@ WORKER_TYPES = {
     "local": WorkerType("local", lambda request, folder: {}),
     "psexec": WorkerType("windows_workers", psexec_variables, "windows", WindowsRunner),
     "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
-    "winrm": WorkerType("windows_workers", winrm_variables, "windows", WindowsRunner),
+    "winrm": WorkerType("windows_workers", winrm_variables, "windows", WinRmRunner),
 }
 
 

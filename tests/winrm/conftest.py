@@ -30,6 +30,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_folder(items, HERE, pytest.mark.windows)
 
 
+class WinRmRunner(WindowsRunner):
+    """``ras-runner`` whose engines run on the host of these tests."""
+
+
 @dataclass
 class WinRmHost:
     """The host and the way to it."""
@@ -74,6 +78,7 @@ def winrm_session(tmp_path_factory: pytest.TempPathFactory, windows_machine: Win
         patch.setenv("NTLM_USER_FILE", str(accounts))
         patch.setenv(PASSWORD_VARIABLE, PASSWORD)
         windows = Windows(windows_machine, folder, uuid.uuid4().hex)
+        patch.setattr(WinRmRunner, "mark", windows.mark)
         stack.callback(windows.end_all)
         agent = Agent(windows)
         stack.callback(agent.stop)
@@ -98,10 +103,10 @@ def winrm_host(winrm_session: WinRmHost) -> Iterator[WinRmHost]:
 
 
 @pytest.fixture
-def runner(tmp_path: Path, winrm_host: WinRmHost) -> Iterator[WindowsRunner]:
+def runner(tmp_path: Path, winrm_host: WinRmHost) -> Iterator[WinRmRunner]:
     """``ras-runner`` with its own state and worker folder, and one WinRM worker."""
     variables = {f"ras_{name}": value for name, value in winrm_host.parameters(tmp_path / "worker").items()}
     variables["ras_worker_type"] = "winrm"
-    made = WindowsRunner(tmp_path, group="windows_workers", variables=variables)
+    made = WinRmRunner(tmp_path, group="windows_workers", variables=variables)
     yield made
     made.stop_engines()

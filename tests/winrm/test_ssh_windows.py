@@ -11,8 +11,7 @@ import pytest
 from tests.commands import wait_until
 from tests.simulators.windows_host.smbd import USER
 from tests.simulators.winrm.sshd import SshServer
-from tests.windows.conftest import WindowsRunner
-from tests.winrm.conftest import WinRmHost
+from tests.winrm.conftest import WinRmHost, WinRmRunner
 
 from ras_runner import init_ras_worker
 from ras_runner.errors import InputError, OperatorError, WorkerError
@@ -44,16 +43,16 @@ def parameters(server: SshServer, host: WinRmHost, folder: Path, **others: objec
 
 
 @pytest.fixture
-def runner(server: SshServer, winrm_host: WinRmHost, tmp_path: Path) -> Iterator[WindowsRunner]:
+def runner(server: SshServer, winrm_host: WinRmHost, tmp_path: Path) -> Iterator[WinRmRunner]:
     """``ras-runner`` with one such worker."""
-    made = WindowsRunner(tmp_path, group="ssh_workers")
+    made = WinRmRunner(tmp_path, group="ssh_workers")
     host = {f"ras_{key}": value for key, value in parameters(server, winrm_host, made.worker_folder).items()}
     made.inventory.write_text(json.dumps({"ssh_workers": {"hosts": {"here": host}}}), encoding="utf-8")
     yield made
     made.stop_engines()
 
 
-def test_plans_run_on_the_desktop(runner: WindowsRunner, winrm_host: WinRmHost, project: Project):
+def test_plans_run_on_the_desktop(runner: WinRmRunner, winrm_host: WinRmHost, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "p02=exit:7"
     results = runner.execute(project.folder, "--plans", "1,2", code=1)
     assert {r["plan_number"]: r["outcome"] for r in results} == {"01": "completed", "02": "engine-error"}
@@ -63,7 +62,7 @@ def test_plans_run_on_the_desktop(runner: WindowsRunner, winrm_host: WinRmHost, 
     assert winrm_host.server.logins == []
 
 
-def test_the_doctor_asks_it_as_a_windows_host(runner: WindowsRunner, winrm_host: WinRmHost):
+def test_the_doctor_asks_it_as_a_windows_host(runner: WinRmRunner, winrm_host: WinRmHost):
     (host,) = runner.json("doctor", "-i", runner.inventory, "--json")
     checks = {check["requirement"]: check for check in host["checks"]}
     assert {check["verdict"] for check in checks.values()} <= {"ok", "not checked"}
@@ -71,7 +70,7 @@ def test_the_doctor_asks_it_as_a_windows_host(runner: WindowsRunner, winrm_host:
     assert winrm_host.host.calls == ["facts"]
 
 
-def test_cancel_leaves_no_process(runner: WindowsRunner, winrm_host: WinRmHost, project: Project):
+def test_cancel_leaves_no_process(runner: WinRmRunner, winrm_host: WinRmHost, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang:0.1"
     controller = runner.start_running(1, project.folder, "--plans", "1")
     wait_until(runner.engines, "the engine runs")

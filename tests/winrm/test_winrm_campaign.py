@@ -171,19 +171,19 @@ def test_links_copies_room_and_removal(transport: WindowsTransport, tmp_path: Pa
 def test_only_the_tree_of_an_attempt_is_ended(transport: WindowsTransport, winrm_host: WinRmHost, tmp_path: Path):
     line = b"@mkdir claim\r\n@Z:\\srv\\python\\python.exe wait.py\r\n"
     program = b"import time\nopen('up', 'w').close()\nwhile True: time.sleep(0.05)\n"
-    folders = [transport.root / "w" / name for name in ("a1", "a12")]
+    folders = [transport.root / "w" / name for name in ("b1", "b12")]
     for folder in folders:
         transport.put([Upload(line, folder / "run.cmd"), Upload(program, folder / "wait.py")])
         assert transport.launch(folder.name, folder, "run.cmd").partition(":")[0].isdigit()
     here = [tmp_path / "worker" / "w" / folder.name for folder in folders]
     wait_until(lambda: all((folder / "up").exists() for folder in here), "both run")
     probes = [Probe(folder.name, folder, "", whole_tree=True, cpu=True) for folder in folders]
-    statuses = transport.poll(probes)
-    assert all(status.alive and status.cpu_seconds is not None for status in statuses.values())
+    wait_until(lambda: all(s.cpu_seconds is not None for s in transport.poll(probes).values()), "both were seen")
+    assert all(status.alive for status in transport.poll(probes).values())
     transport.stop(probes[0])
     left = run_scripts(winrm_host)
     assert len(left) == 1
-    assert left[0].endswith(" a12")
+    assert left[0].endswith(" b12")
     transport.stop(probes[1])
     assert run_scripts(winrm_host) == []
     assert winrm_host.host.tasks == {}
@@ -199,13 +199,13 @@ while not pathlib.Path(wanted).exists():
 
 
 def test_a_run_goes_on_until_its_solver_has_ended(transport: WindowsTransport, tmp_path: Path):
-    folder, here = transport.root / "w" / "a1", tmp_path / "worker" / "w" / "a1"
+    folder, here = transport.root / "w" / "c1", tmp_path / "worker" / "w" / "c1"
     line = b'@mkdir claim\r\n@Z:\\srv\\python\\python.exe solver.py\r\n@>exit.json echo {"exit_code": 0}\r\n'
     transport.put([Upload(line, folder / "run.cmd"), Upload(ORPHAN, folder / "solver.py")])
-    probe = Probe("a1", folder, transport.launch("a1", folder, "run.cmd"), whole_tree=True)
+    probe = Probe("c1", folder, transport.launch("c1", folder, "run.cmd"), whole_tree=True)
 
     def look() -> Status:
-        return transport.poll([probe])["a1"]
+        return transport.poll([probe])["c1"]
 
     def kept() -> int:
         look()
@@ -217,6 +217,17 @@ def test_a_run_goes_on_until_its_solver_has_ended(transport: WindowsTransport, t
     assert look().alive
     (here / "solved").touch()
     wait_until(lambda: not look().alive, "the solver has ended")
+
+
+def test_a_host_that_does_not_answer_keeps_nobody_waiting(
+    transport: WindowsTransport, winrm_host: WinRmHost, tmp_path: Path
+):
+    probe = Probe("a1", transport.root / "w" / "a1", "")
+    winrm_host.host.looks.clear()
+    assert transport.poll([probe])["a1"] == Status(alive=True, exit_code=None), "nothing is known yet"
+    assert winrm_host.host.calls.count("look") <= 1
+    winrm_host.host.looks.set()
+    wait_until(lambda: not transport.poll([probe])["a1"].alive, "the look has ended")
 
 
 def test_a_task_that_is_not_ours_is_left_alone(transport: WindowsTransport, winrm_host: WinRmHost, tmp_path: Path):

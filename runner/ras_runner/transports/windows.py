@@ -11,6 +11,7 @@ import contextlib
 import json
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +31,8 @@ TASK = "ras-runner-"
 DESCRIPTION = "A plan that ras-runner runs. It is removed when the plan has ended."
 _CLAIM_SECONDS = 20
 _TAIL_BYTES = 4096
+#: Seconds that a look is waited for.
+_PATIENCE = 2.0
 _STOP_ROUNDS = 6
 _STOP_PAUSE = 0.2
 #: Results of a task that did not start: https://learn.microsoft.com/windows/win32/taskschd/task-scheduler-error-and-success-constants
@@ -91,6 +94,7 @@ class WindowsTransport:
         self.read, self.claim, self.attempts = files.read, files.claim, files.attempts
         self._powershell, self._files, self._user = powershell, files, user
         self._pace = Pace()
+        self._looking: Future[None] | None = None
         self._learning = threading.Lock()  # a stop and a look may come at the same time
         self._trees: dict[str, KnownTree] = {}
         self._running: dict[str, list[Process]] = {}
@@ -151,15 +155,40 @@ class WindowsTransport:
         )
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
-        """Look at many attempts in one call; what the last look found, where it is too soon for another."""
-        if self._pace.due() or any(probe.attempt not in self._statuses for probe in probes):
+        """Look at many attempts in one call; what the last look found, where it is too soon for another.
+
+        A host that takes long to answer is not waited for, lest other workers be kept waiting: the next call tells.
+        """
+        unseen = any(probe.attempt not in self._statuses for probe in probes)
+        if self._looking is None and (unseen or self._pace.due()):
+            self._looking = self._start_look(tuple(probes))
+        if self._looking is not None:
+            with contextlib.suppress(TimeoutError):
+                self._looking.exception(_PATIENCE)
+                looked, self._looking = self._looking, None
+                looked.result()
+        unknown = Status(alive=True, exit_code=None)
+        return {probe.attempt: self._statuses.get(probe.attempt, unknown) for probe in probes}
+
+    def _start_look(self, probes: tuple[Probe, ...]) -> Future[None]:
+        """Look in a thread of its own, which nobody waits for when the program ends."""
+        future: Future[None] = Future()
+
+        def work() -> None:
             started = time.monotonic()
-            self._look(probes)
-            lost = [p for p in probes if _is_lost(self._statuses[p.attempt])]
-            if lost:  # nothing is given up for a single list that may have been incomplete
-                self._look(lost)
-            self._pace.took(time.monotonic() - started)
-        return {probe.attempt: self._statuses[probe.attempt] for probe in probes}
+            try:
+                self._look(probes)
+                lost = [p for p in probes if _is_lost(self._statuses[p.attempt])]
+                if lost:  # nothing is given up for a single list that may have been incomplete
+                    self._look(lost)
+            except BaseException as error:  # it is raised where the answer is asked for
+                future.set_exception(error)
+            else:
+                self._pace.took(time.monotonic() - started)
+                future.set_result(None)
+
+        threading.Thread(target=work, name="look", daemon=True).start()
+        return future
 
     def _look(self, probes: Sequence[Probe]) -> None:
         """Bring what is known of these attempts up to date."""

@@ -96,6 +96,7 @@ class SimulatedHost:
         tasks: registered tasks by name.
         calls: names of the programs that were run.
         unknown: command lines and programs that are not ours.
+        looks: looks wait for it.
     """
 
     agent: Agent
@@ -105,9 +106,14 @@ class SimulatedHost:
     tasks: dict[str, Task] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    looks: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.looks.set()
 
     def reset(self) -> None:
         """As it was at first, for the next test."""
+        self.looks.set()
         self.state, self.faults, self.tasks = HostState(), set(), {}
         self.calls, self.unknown, self.installed = [], [], []
 
@@ -200,6 +206,7 @@ def unregister(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, A
 
 
 def look(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
+    host.looks.wait(60)
     for note in p["notes"]:
         if here(note["path"]).parent.is_dir():
             here(note["path"]).write_text(note["text"], encoding="utf-8")
