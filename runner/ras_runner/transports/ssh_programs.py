@@ -301,7 +301,10 @@ echo $pids
 
 
 def list_program(probe: Probe, folder: PurePath) -> str:
-    """Print the clock, when the claim was taken or ``never``, and each regular file: ``mtime size name``. NUL-terminated."""
+    """Print the clock, when the claim was taken (or ``never``), and each regular file: ``mtime size name``.
+
+    NUL-terminated.
+    """
     return f"""{_HEAD}cd {_q(probe.folder.parent)} || exit 1
 claim={_q(probe.folder / "claim")}; [ -d "$claim" ] && claimed=$(mtime "$claim") || claimed=never
 printf '%s\\0%s\\0' "$(date +%s)" "$claimed"
