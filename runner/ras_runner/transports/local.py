@@ -140,10 +140,11 @@ class LocalTransport:
         """Take an attempt's claim; False when its script has it."""
         if not Path(folder).is_dir():
             return True
-        try:
-            Path(folder, "claim").mkdir()
-        except FileExistsError:
-            return False
+        with self._step("claim", folder):
+            try:
+                Path(folder, "claim").mkdir()
+            except FileExistsError:
+                return False
         return True
 
     def launch(self, attempt: str, folder: PurePath, script: str, *, cores: int = 1, campaign: str = "") -> str:

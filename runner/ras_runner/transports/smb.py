@@ -30,6 +30,7 @@ from ras_runner.transports.smb_errors import (
 )
 from ras_runner.transports.smb_login import SmbLinks
 from ras_runner.transports.smb_share import WRITE_BYTES, Entry, Share, below
+from ras_runner.transports.store import CONTENT
 from ras_runner.transports.windows_names import check_windows_paths
 
 if TYPE_CHECKING:
@@ -214,16 +215,16 @@ class SmbFiles:
             for path, entry in self._store_files(share):
                 if path.endswith(".part"):
                     if now - entry.mtime > _LEFTOVER_SECONDS:
-                        _or_none(share.delete, path, folder=False)
-                else:
+                        freed += _freed(share, path, entry.size)
+                elif CONTENT.fullmatch("/".join(path.split("\\")[-2:])):
                     held.append((max(entry.atime, entry.mtime), entry.size, path))
             room = sum(size for _, size, _ in held) - limit
             for used, size, path in sorted(held):
-                if freed >= room or now - used < _USED_SECONDS:
+                if room <= 0 or now - used < _USED_SECONDS:
                     break
-                if share.links(path) == 1:
-                    share.delete(path, folder=False)
-                    freed += size
+                if _or_none(share.links, path) == 1:
+                    gone = _freed(share, path, size)
+                    room, freed = room - gone, freed + gone
             return freed
 
         return self._do("trim", work, limit=600.0)
@@ -458,6 +459,17 @@ def _or_none(call: Callable[..., Result], *args: object, **named: object) -> Res
         if getattr(error, "status", None) in (*NOT_FOUND, SHARING_VIOLATION, DELETE_PENDING):
             return None
         raise
+
+
+def _freed(share: Share, path: str, size: int) -> int:
+    """Remove a file; its bytes, 0 when it has gone already, or is being read."""
+    try:
+        share.delete(path, folder=False)
+    except Exception as error:
+        if getattr(error, "status", None) in (*NOT_FOUND, SHARING_VIOLATION, DELETE_PENDING):
+            return 0
+        raise
+    return size
 
 
 def _changed(source: Path | bytes) -> SourceChangedError:
