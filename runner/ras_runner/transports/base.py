@@ -6,6 +6,7 @@ or raises a typed error that names the host and the step.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +43,14 @@ class Place:
     source: PurePath
     target: PurePath
     link: bool
+
+
+def exit_code(content: bytes | None) -> int | None:
+    """The exit code in an exit.json; None when there is none: not there, not ours, or torn by a full disk."""
+    try:
+        return int(json.loads(content or b"")["exit_code"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def never() -> bool:

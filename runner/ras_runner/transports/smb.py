@@ -14,10 +14,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from ras_runner.errors import InputError, OperatorError, WorkerError
-from ras_runner.hashing import SourceChangedError, hash_bytes
+from ras_runner.errors import OperatorError, WorkerError
+from ras_runner.hashing import SourceChangedError, hash_bytes, unreadable
 from ras_runner.retrying import retrying
-from ras_runner.transports.base import Collected, Found, Place, Probe, Upload, never
+from ras_runner.transports.base import Collected, Found, Place, Probe, Upload, exit_code, never
 from ras_runner.transports.smb_errors import (
     COLLISION,
     DELETE_PENDING,
@@ -326,8 +326,7 @@ class SmbFiles:
         ended, claim = self._path(folder / "exit.json"), self._path(folder / "claim")
 
         def work(share: Share) -> RunFiles:
-            content = _or_none(share.read, ended, 0, 4096)
-            code = None if content is None else exit_code(content)
+            code = exit_code(_or_none(share.read, ended, 0, 4096))
             if code is None:
                 return RunFiles(None)
             times = [entry.mtime for path in (claim, ended) if (entry := _or_none(share.info, path))]
@@ -441,16 +440,6 @@ def _file_pieces(source: Path | bytes) -> Iterator[bytes]:
             yield piece
 
 
-def exit_code(content: bytes) -> int | None:
-    """The exit code that a run script has written; None when it is not ours, or torn by a full disk."""
-    import json
-
-    try:
-        return int(json.loads(content)["exit_code"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def _or_none(call: Callable[..., Result], *args: object, **named: object) -> Result | None:
     """None when the file is not there, or is just being renamed or removed."""
     try:
@@ -482,11 +471,7 @@ def _readable(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{error.filename or source!s} cannot be read: {error.strerror or error}",
-            step="stage",
-            action="check the file and its rights",
-        ) from error
+        raise unreadable(source, error) from error
 
 
 def _written(out: BinaryIO, path: Path, piece: bytes) -> int:
