@@ -7,7 +7,7 @@ or raises a typed error that names the host and the step.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class Probe:
     folder: PurePath
     native_id: str
     progress_files: tuple[PurePath, ...] = ()
-    whole_tree: bool = False
-    files_only: bool = False
-    cpu: bool = False
+    whole_tree: bool = field(default=False, kw_only=True)
+    files_only: bool = field(default=False, kw_only=True)
+    cpu: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
