@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,18 @@ def test_a_drained_worker_ends_what_it_has_is_attached_to_and_stays_drained(one:
     assert one.workspaces() == []
     refused = one.run("workers", "add", name, "-i", one.folder / "others.yml", code=2)
     assert "have completed" in refused.stderr
+
+
+def test_a_worker_that_only_solves_takes_what_lies_prepared_when_it_joins(one: Runner, project: Project):
+    names = (f"{project.name}.prj", f"{project.name}.p02")
+    subprocess.run([sys.executable, "-m", "ras_standin", "prepare", *names], cwd=project.folder, check=True)
+    name = start(one, project)
+    others = inventory(one, linux={"ras_preprocess_on_host": True})
+    assert change(one, "add", name, "-i", others)["state"] == "joined"
+    wait_until(lambda: is_over(one, "02"), "the new worker solves plan 02")
+    assert one.tasks()["03"]["state"] == "waiting"
+    cancel(one)
+    assert [(r["stage"], r["worker"]) for r in one.attempts() if r["plan"] == "02"] == [("solve", "linux")]
 
 
 def test_requests_of_one_moment_do_not_contradict_each_other(one: Runner, project: Project):

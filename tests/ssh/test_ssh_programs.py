@@ -165,14 +165,15 @@ def test_trimming_programs_in_each_shell(shell: list[str], tmp_path: Path):
     stale, lately = root / "in.1.part", root / "in.2.part"
     for folder in (stale, lately):
         (folder / "t").mkdir(parents=True)
-        (folder / "t" / "x").touch()
+        (folder / "t" / "x").write_bytes(bytes(100_000))
     piece = root / "ab" / "x.1.part"
     piece.parent.mkdir(exist_ok=True)
     piece.touch()
     for path in (stale, piece):
         os.utime(path, (old - 86400, old - 86400))
-    now, files = store.read_store(run(store.list_store_program(PurePosixPath(root))))
+    now, freed, files = store.read_store(run(store.list_store_program(PurePosixPath(root))))
     assert abs(now - time.time()) < 60
+    assert 100_000 <= freed < 200_000
     assert (stale.exists(), piece.exists(), lately.exists()) == (False, False, True)
     found = {file.name: file for file in files}
     names = {name: path.relative_to(root).as_posix() for name, path in paths.items()}
@@ -187,7 +188,9 @@ def test_trimming_programs_in_each_shell(shell: list[str], tmp_path: Path):
     assert {name for name, path in paths.items() if path.exists()} == {"linked", "used", "fresh"}
 
 
-@pytest.mark.parametrize("answer", [b"", b"1\n", b"1\n2 3 4 1 ./ab/x\n", b"x\nend\n", b"1\n2 3\nend\n"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"1 0\n", b"1 0\n2 3 4 1 ./ab/x\n", b"x 0\nend\n", b"1\nend\n", b"1 0\n2 3\nend\n"]
+)
 def test_lists_of_a_store_that_are_none(answer: bytes):
     with pytest.raises(programs.BadAnswerError):
         store.read_store(answer)

@@ -19,11 +19,12 @@ from tests.simulators.windows_host.smbd import PASSWORD, USER
 from tests.ssh.sshd import free_port
 
 from ras_runner.errors import InputError, OperatorError, TransientError, WorkerError
-from ras_runner.hashing import SourceChangedError, hash_file
+from ras_runner.hashing import SourceChangedError, hash_bytes, hash_file
 from ras_runner.transports import smb as smb_module
 from ras_runner.transports.base import Place, Probe, Upload
 from ras_runner.transports.smb import SmbFiles
 from ras_runner.transports.smb_login import SmbLogin
+from ras_runner.transports.smb_share import Share
 
 ROOT = PureWindowsPath(r"C:\RasRemote")
 NAMES = ["with space", "it's", "$(x)`id`", "-rf", "Ωé 測", ".hidden", "a;b&c", "100%", "^!(1)", "x" * 200]
@@ -148,17 +149,47 @@ def test_results_are_what_was_written_after_the_claim_by_the_hosts_clock(files: 
     assert abs((collected.folder / "x.p01.hdf").stat().st_mtime - time.time()) < 60
 
 
+def aged(files: SmbFiles, share: Path, **hours: float) -> dict[str, Path]:
+    """Store files of 1000 bytes that were last used so many hours ago: name -> path on the share."""
+    made = {}
+    for name, ago in hours.items():
+        digest = hash_bytes(name.encode())
+        files.put([Upload(b"x" * 1000, files.root / "store" / digest[:2] / digest)])
+        made[name] = share / "store" / digest[:2] / digest
+        os.utime(made[name], (time.time() - ago * 3600,) * 2)
+    return made
+
+
 def test_trim_takes_what_was_not_used_for_long_and_is_in_no_workspace(files: SmbFiles, share: Path):
-    store = files.root / "store" / "ab"
-    files.put([Upload(b"x" * 1000, store / name) for name in ("old", "older", "linked", "new")])
-    files.put([Upload(b"x", store / "cut.part"), Upload(b"x", store / "fresh.part")])
-    files.place([Place(store / "linked", files.root / "w" / "a1" / "x", link=True)])
-    for name, hours in (("old", 3), ("older", 4), ("linked", 5), ("new", 0.5), ("cut.part", 30), ("fresh.part", 3)):
-        os.utime(share / "store" / "ab" / name, (time.time() - hours * 3600,) * 2)
-    assert files.trim(3000) == 1000
-    assert sorted(p.name for p in (share / "store" / "ab").iterdir()) == ["fresh.part", "linked", "new", "old"]
-    files.stored([store / "old"])  # used now
+    store = files.root / "store"
+    made = aged(files, share, old=3, older=4, linked=5, new=0.5)
+    linked = store.joinpath(*made["linked"].parts[-2:])
+    files.place([Place(linked, files.root / "w" / "a1" / "x", link=True)])
+    files.put([Upload(b"x" * 70, store / name) for name in ("cut.part", "fresh.part", "not ours")])
+    for name, hours in (("cut.part", 30), ("fresh.part", 3), ("not ours", 99)):
+        os.utime(share / "store" / name, (time.time() - hours * 3600,) * 2)
+    assert files.trim(3000) == 1070
+    assert {name for name, path in made.items() if path.exists()} == {"linked", "new", "old"}
+    assert sorted(p.name for p in (share / "store").iterdir() if p.is_file()) == ["fresh.part", "not ours"]
+    files.stored([store.joinpath(*made["old"].parts[-2:])])  # used now
     assert files.trim(0) == 0
+
+
+def test_two_controllers_trim_one_store(files: SmbFiles, share: Path, monkeypatch: pytest.MonkeyPatch):
+    """What the other has taken since the list was made is no error, and is not counted."""
+    made = aged(files, share, first=9, second=8, third=7)
+    links = Share.links
+    others = [made["second"], made["first"]]
+
+    def slow_links(self: Share, path: str) -> int:
+        found = links(self, path) if others == [] or others[-1].name not in path else 1
+        if others:
+            others.pop().unlink()
+        return found
+
+    monkeypatch.setattr(Share, "links", slow_links)
+    assert files.trim(0) == 1000
+    assert not any(path.exists() for path in made.values())
 
 
 def test_a_full_disk_and_a_share_that_cannot_be_written(plain_host: WindowsHost, tmp_path: Path):

@@ -120,7 +120,14 @@ class Attempt:
         names = progress_files(self.plan, self.staged_name)
         commands = self.worker.engine.commands(self.plan, self.settings, self.staged_name)
         files = (*(self.staged_folder / name for name in names), self.folder / "stdout.log")
-        return Probe(self.id, self.folder, self.native_id, files, commands.whole_tree, commands.shows_windows)
+        return Probe(
+            self.id,
+            self.folder,
+            self.native_id,
+            files,
+            whole_tree=commands.whole_tree,
+            cpu=commands.shows_windows,
+        )
 
 
 def new_attempt(attempt_id: str, plan: Plan, worker: Worker, slot: int, settings: RunSettings) -> Attempt:

@@ -135,16 +135,29 @@ def prepare_plans(
     return prepared
 
 
-def worker_joined(worker: Worker, settings: CampaignSettings, unable: frozenset[str] = frozenset()) -> WorkerJoined:
+def worker_joined(
+    worker: Worker,
+    settings: CampaignSettings,
+    unable: frozenset[str] = frozenset(),
+    prepared: frozenset[str] = frozenset(),
+) -> WorkerJoined:
     """What the scheduler is told of a worker.
 
     Args:
         worker: that takes plans from now on.
         settings: of the campaign.
         unable: the plans that its engine cannot run.
+        prepared: the plans that are prepared for it; for one that joins a campaign which runs.
     """
-    slots = worker.spec.slots(settings.num_cores)
-    return WorkerJoined(worker.worker_id, slots, worker.queue_priority, worker.prepares, worker.needs_prepared, unable)
+    return WorkerJoined(
+        worker.worker_id,
+        worker.spec.slots(settings.num_cores),
+        worker.queue_priority,
+        worker.prepares,
+        worker.needs_prepared,
+        unable,
+        prepared,
+    )
 
 
 def unable_workers(plan: Plan, workers: Iterable[Worker]) -> frozenset[str]:

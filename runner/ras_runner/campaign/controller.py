@@ -91,7 +91,7 @@ class Controller:
         self._work = Work(self.journal, self.campaign, self.prepared, self._reports.put, keep)
         self._watch = Watch(self._reports.put)
         self._members = Members(
-            self.campaign, self.plans, self.workers, self.scheduler, self.settings, self._reports.put
+            self.campaign, self.plans, self.workers, self.scheduler, self.settings, self.prepared, self._reports.put
         )
         #: Worker -> attempts that ended as lost while it could not be looked at: they may still run there.
         self._given_up: dict[str, list[Attempt]] = {}

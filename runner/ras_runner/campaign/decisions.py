@@ -50,6 +50,7 @@ class WorkerJoined:
         prepares: the workers, by their ``needs_prepared``, that it can do the first stage for; empty for none.
         needs_prepared: it runs only plans that are prepared for this; empty when it runs whole plans.
         unable: those of the tasks that are there already which its engine cannot run.
+        prepared: those of them which are prepared for it.
     """
 
     worker: str
@@ -58,6 +59,7 @@ class WorkerJoined:
     prepares: str = ""
     needs_prepared: str = ""
     unable: frozenset[str] = frozenset()
+    prepared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.campaigns import unable_workers, worker_joined
 from ras_runner.campaign.membership import Member, last_worker_error
+from ras_runner.campaign.prepared import readiness
 from ras_runner.campaign.scheduler import WorkerLeft
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError
 from ras_runner.workers.registry import make_worker
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ras_runner.campaign.campaigns import CampaignSettings
+    from ras_runner.campaign.prepared import PreparedStore
     from ras_runner.campaign.scheduler import Scheduler, WorkerJoined
     from ras_runner.hecras.plan import Plan
     from ras_runner.workers.base import Worker
@@ -32,11 +34,13 @@ class Made:
         asked: the request's data.
         made: the worker, or the error.
         unable: plans that its engine cannot run.
+        prepared: plans that it can solve as they lie prepared.
     """
 
     asked: Mapping[str, Any]
     made: Worker | RasRunnerError
     unable: frozenset[str] = frozenset()
+    prepared: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -49,6 +53,7 @@ class Members:
         workers: by id; those that join are added.
         scheduler: knows who takes plans.
         settings: of the campaign.
+        store: keeps what first stages leave.
         report: takes the :class:`Made`; called from the threads.
     """
 
@@ -57,6 +62,7 @@ class Members:
     workers: dict[str, Worker]
     scheduler: Scheduler
     settings: CampaignSettings
+    store: PreparedStore
     report: Callable[[Made], None]
     #: Workers that are being made, and the requests for each by their ids.
     _making: dict[str, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -87,7 +93,7 @@ class Members:
         records.append(("worker-added", dict(made.asked)))
         for asked in waiting.values():
             self._confirm(name, asked, records)
-        return [worker_joined(worker, self.settings, made.unable)]
+        return [worker_joined(worker, self.settings, made.unable, made.prepared)]
 
     def _add(self, name: str, data: Mapping[str, Any], records: Records) -> None:
         if name in self._making:  # asked again, or by another: answered when it is made
@@ -112,7 +118,8 @@ class Members:
         spec = json.loads(data["spec"])
         try:
             worker = make_worker(spec["type"], spec["parameters"])
-            report = Made(data, worker, self._unable(worker))
+            unable = self._unable(worker)
+            report = Made(data, worker, unable, self._prepared(worker, unable))
         except RasRunnerError as error:
             report = Made(data, error)
         except Exception as error:  # a bug of ours must not leave the user without an answer
@@ -131,6 +138,13 @@ class Members:
                 if len(unable) == len(self.plans):
                     raise
         return frozenset(unable)
+
+    def _prepared(self, worker: Worker, unable: frozenset[str]) -> frozenset[str]:
+        """The plans that lie prepared for a worker that only solves."""
+        if not worker.needs_prepared:
+            return frozenset()
+        able = {number: plan for number, plan in self.plans.items() if number not in unable}
+        return frozenset(n for n, plan in able.items() if readiness(plan, [worker], self.store.find_for).kinds)
 
     def _check_drain(self, name: str) -> None:
         if name in self._making:

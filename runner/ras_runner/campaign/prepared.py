@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ras_runner.campaign.receipts import inputs_digest
 from ras_runner.engines.base import progress_files
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import copy_hashed, hash_bytes, hash_file
@@ -102,6 +103,10 @@ class PreparedStore:
         except (OSError, ValueError, KeyError, InputError):  # not there, or torn: it is prepared again
             return own
         return own
+
+    def find_for(self, worker: Worker, inputs: PlanInputs) -> PreparedFiles | str:
+        """:meth:`find` for the plan's inputs as they are now."""
+        return self.find(worker, inputs, inputs_digest(inputs, self.hasher))
 
     def keep(self, plan: str, digest: str, kind: str, prepared: PreparedFiles) -> None:
         """Keep the files of a first stage, whole or not at all.

@@ -15,7 +15,6 @@ from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.membership import members
 from ras_runner.campaign.prepared import RESUMED_AS_PREPARED, PreparedStore, Readiness, readiness
 from ras_runner.campaign.publish import remove_leftovers
-from ras_runner.campaign.receipts import inputs_digest
 from ras_runner.campaign.scheduler import (
     NO_SLOT,
     Attached,
@@ -39,9 +38,7 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.scheduler import Event
-    from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
-    from ras_runner.hecras.prepared import PreparedFiles
     from ras_runner.workers.base import Worker
 
 
@@ -210,7 +207,7 @@ class _Run:
             plan = self.project.plan(number)
             self.unable[number] = unable_workers(plan, self.workers.values())
             able = [worker for name, worker in self.workers.items() if name not in self.unable[number]]
-            self.ready[number] = readiness(plan, able, self._find_prepared)
+            self.ready[number] = readiness(plan, able, self.prepared.find_for)
             problem = "" if self._has_attempts(number) else self.ready[number].problem
         except InputError as error:
             problem = str(error)
@@ -224,9 +221,6 @@ class _Run:
         """Whether an attempt of a plan may still run, or its result waits in its workspace."""
         sql = "SELECT 1 FROM attempts WHERE campaign = ? AND plan = ? AND state != 'ended'"
         return self.journal.row(sql, self.campaign, number) is not None
-
-    def _find_prepared(self, worker: Worker, inputs: PlanInputs) -> PreparedFiles | str:
-        return self.prepared.find(worker, inputs, inputs_digest(inputs, self.prepared.hasher))
 
     def _reopen(self) -> None:
         """Give plans another chance that lost their worker, were cancelled, or could not even be staged."""

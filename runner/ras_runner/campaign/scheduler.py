@@ -208,6 +208,8 @@ class Scheduler:
         for unable in event.unable & self._tasks.keys():
             self._tasks[unable].unable |= {name}
             self._some_unable = True
+        for prepared in event.prepared & self._tasks.keys():
+            self._tasks[prepared].prepared.add(worker.needs_prepared)
 
     def _add(self, event: TaskAdded) -> None:
         if event.task in self._tasks:

@@ -6,7 +6,8 @@ or raises a typed error that names the host and the step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ class Place:
     link: bool
 
 
+def exit_code(content: bytes | None) -> int | None:
+    """The exit code in an exit.json; None when there is none: not there, not ours, or torn by a full disk."""
+    try:
+        return int(json.loads(content or b"")["exit_code"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def never() -> bool:
     """Nobody wants it stopped."""
     return False
@@ -68,9 +77,9 @@ class Probe:
     folder: PurePath
     native_id: str
     progress_files: tuple[PurePath, ...] = ()
-    whole_tree: bool = False
-    files_only: bool = False
-    cpu: bool = False
+    whole_tree: bool = field(default=False, kw_only=True)
+    files_only: bool = field(default=False, kw_only=True)
+    cpu: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

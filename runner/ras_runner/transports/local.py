@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import stat
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from ras_runner import oscalls
 from ras_runner.errors import DiskFullError, RasRunnerError, TransientError, WorkerError
 from ras_runner.hashing import SourceChangedError, copy_hashed, unreadable
-from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
+from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, exit_code, never
 from ras_runner.transports.store import KEEP_MINUTES, STALE_MINUTES, StoreFile, evicted
 
 if TYPE_CHECKING:
@@ -140,10 +139,11 @@ class LocalTransport:
         """Take an attempt's claim; False when its script has it."""
         if not Path(folder).is_dir():
             return True
-        try:
-            Path(folder, "claim").mkdir()
-        except FileExistsError:
-            return False
+        with self._step("claim", folder):
+            try:
+                Path(folder, "claim").mkdir()
+            except FileExistsError:
+                return False
         return True
 
     def launch(self, attempt: str, folder: PurePath, script: str, *, cores: int = 1, campaign: str = "") -> str:
@@ -190,15 +190,13 @@ class LocalTransport:
 
     def _look(self, probe: Probe) -> Status:
         alive = not probe.files_only and self._alive(probe)
-        exit_code = self._exit_code(probe.folder)  # after the look at the process: it writes this as its last act
-        if exit_code is not None:
+        code = self._exit_code(probe.folder)  # after the look at the process: it writes this as its last act
+        if code is not None:
             self._forget(probe.attempt)
         tails = (self.read(path, last=_TAIL_BYTES) for path in probe.progress_files)
-        seconds = None if exit_code is None else self._seconds(Path(probe.folder))
+        seconds = None if code is None else self._seconds(Path(probe.folder))
         cpu = oscalls.cpu_seconds(probe.attempt, probe.native_id) if probe.cpu and alive else None
-        return Status(
-            alive, exit_code, seconds, tuple(tail.decode("latin-1") for tail in tails if tail), cpu_seconds=cpu
-        )
+        return Status(alive, code, seconds, tuple(tail.decode("latin-1") for tail in tails if tail), cpu_seconds=cpu)
 
     @staticmethod
     def _seconds(folder: Path) -> float | None:
@@ -219,13 +217,7 @@ class LocalTransport:
         return bool(oscalls.attempt_processes(probe.attempt, probe.native_id))
 
     def _exit_code(self, folder: PurePath) -> int | None:
-        text = self.read(Path(folder) / "exit.json")
-        if text is None:
-            return None
-        try:
-            return int(json.loads(text)["exit_code"])
-        except (ValueError, KeyError, TypeError):
-            return None  # not ours, or torn by a full disk: the attempt ends as lost when its processes are gone
+        return exit_code(self.read(Path(folder) / "exit.json"))
 
     def _forget(self, attempt: str) -> None:
         child = self._children.pop(attempt, None)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ras_runner.errors import RasRunnerError, WorkerError
 from ras_runner.hashing import SourceChangedError, hash_bytes
 from ras_runner.retrying import retrying
-from ras_runner.transports.base import Collected, Found, Place, Probe, Upload, never
+from ras_runner.transports.base import Collected, Found, Place, Probe, Upload, exit_code, never
 from ras_runner.transports.smb_errors import (
     COLLISION,
     DELETE_PENDING,
@@ -31,6 +31,7 @@ from ras_runner.transports.smb_errors import (
 from ras_runner.transports.smb_login import SmbLinks
 from ras_runner.transports.smb_share import Entry, Share, below
 from ras_runner.transports.smb_transfer import Sent, changed, readable, writable, written
+from ras_runner.transports.store import CONTENT
 from ras_runner.transports.windows_names import check_windows_paths
 
 if TYPE_CHECKING:
@@ -216,16 +217,16 @@ class SmbFiles:
             for path, entry in self._store_files(share):
                 if path.endswith(".part"):
                     if now - entry.mtime > _LEFTOVER_SECONDS:
-                        _or_none(share.delete, path, folder=False)
-                else:
+                        freed += _freed(share, path, entry.size)
+                elif CONTENT.fullmatch("/".join(path.split("\\")[-2:])):
                     held.append((max(entry.atime, entry.mtime), entry.size, path))
             room = sum(size for _, size, _ in held) - limit
             for used, size, path in sorted(held):
-                if freed >= room or now - used < _USED_SECONDS:
+                if room <= 0 or now - used < _USED_SECONDS:
                     break
-                if share.links(path) == 1:
-                    share.delete(path, folder=False)
-                    freed += size
+                if _or_none(share.links, path) == 1:
+                    gone = _freed(share, path, size)
+                    room, freed = room - gone, freed + gone
             return freed
 
         return self._do("trim", work)
@@ -327,8 +328,7 @@ class SmbFiles:
         ended, claim = self._path(folder / "exit.json"), self._path(folder / "claim")
 
         def work(share: Share) -> RunFiles:
-            content = _or_none(share.read, ended, 0, 4096)
-            code = None if content is None else exit_code(content)
+            code = exit_code(_or_none(share.read, ended, 0, 4096))
             if code is None:
                 return RunFiles(None)
             times = [entry.mtime for path in (claim, ended) if (entry := _or_none(share.info, path))]
@@ -416,16 +416,6 @@ class SmbFiles:
             work()
 
 
-def exit_code(content: bytes) -> int | None:
-    """The exit code that a run script has written; None when it is not ours, or torn by a full disk."""
-    import json
-
-    try:
-        return int(json.loads(content)["exit_code"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def _or_none(call: Callable[..., Result], *args: object, **named: object) -> Result | None:
     """None when the file is not there, or is just being renamed or removed."""
     try:
@@ -434,3 +424,14 @@ def _or_none(call: Callable[..., Result], *args: object, **named: object) -> Res
         if getattr(error, "status", None) in (*NOT_FOUND, SHARING_VIOLATION, DELETE_PENDING):
             return None
         raise
+
+
+def _freed(share: Share, path: str, size: int) -> int:
+    """Remove a file; its bytes, 0 when it has gone already, or is being read."""
+    try:
+        share.delete(path, folder=False)
+    except Exception as error:
+        if getattr(error, "status", None) in (*NOT_FOUND, SHARING_VIOLATION, DELETE_PENDING):
+            return 0
+        raise
+    return size

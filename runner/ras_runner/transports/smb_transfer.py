@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ras_runner.errors import InputError, OperatorError
-from ras_runner.hashing import SourceChangedError
+from ras_runner.errors import OperatorError
+from ras_runner.hashing import SourceChangedError, unreadable
 from ras_runner.transports.smb_share import WRITE_BYTES
 
 if TYPE_CHECKING:
@@ -57,11 +57,7 @@ def readable(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{error.filename or source!s} cannot be read: {error.strerror or error}",
-            step="stage",
-            action="check the file and its rights",
-        ) from error
+        raise unreadable(source, error) from error
 
 
 def written(out: BinaryIO, path: Path, piece: bytes) -> int:

@@ -184,15 +184,15 @@ class SshTransport:
         """Make room in the store, in two calls. What is used meanwhile, by this controller or another, stays."""
         folder = self.root / "store"
         answer = self._run(store.list_store_program(folder), "trim the store", limit=600.0).output
-        now, files = self._parsed(lambda: store.read_store(answer), "trim the store")
+        now, freed, files = self._parsed(lambda: store.read_store(answer), "trim the store")
         victims = {file.name: file.size for file in evicted(files, limit, now)}
         if not victims:
-            return 0
+            return freed
         done = self._run(store.evict_program(folder, list(victims)), "trim the store", limit=600.0)
         gone = done.output.decode("utf-8", "surrogateescape").splitlines()
         if not gone and done.errors and "No such file" not in done.errors:
             raise WorkerError(done.errors.splitlines()[-1], step="trim the store", host=self.host)
-        return sum(victims.get(name, 0) for name in gone)
+        return freed + sum(victims.get(name, 0) for name in gone)
 
     def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
         """At most the ``last`` bytes of a file, from byte ``start`` at the earliest; None when it does not exist."""

@@ -5,14 +5,13 @@ Pure functions. All names are quoted; what is printed is framed so that no name 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from ras_runner.transports.base import Found, Status
+from ras_runner.transports.base import Found, Status, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -213,20 +212,13 @@ def read_poll(output: bytes, probes: Sequence[Probe], boundary: str) -> dict[str
         if kind == "alive":
             alive[int(index)] = rest == ["1"]
         elif kind == "exit":
-            exits[int(index)] = (_exit_code(content), _seconds(rest))
+            exits[int(index)] = (exit_code(content), _seconds(rest))
         elif content:
             tails[int(index)].append(content.decode("latin-1"))
     return {
         probe.attempt: Status(alive[i], exits[i][0], None if exits[i][0] is None else exits[i][1], tuple(tails[i]))
         for i, probe in enumerate(probes)
     }
-
-
-def _exit_code(content: bytes) -> int | None:
-    try:
-        return int(json.loads(content)["exit_code"])
-    except (ValueError, KeyError, TypeError):
-        return None  # not ours, or torn by a full disk
 
 
 def _seconds(times: Sequence[str]) -> float | None:
@@ -301,7 +293,10 @@ echo $pids
 
 
 def list_program(probe: Probe, folder: PurePath) -> str:
-    """Print the clock, when the claim was taken or ``never``, and each regular file: ``mtime size name``, NUL-ended."""
+    """Print the clock, when the claim was taken (or ``never``), and each regular file: ``mtime size name``.
+
+    NUL-terminated.
+    """
     return f"""{_HEAD}cd {_q(probe.folder.parent)} || exit 1
 claim={_q(probe.folder / "claim")}; [ -d "$claim" ] && claimed=$(mtime "$claim") || claimed=never
 printf '%s\\0%s\\0' "$(date +%s)" "$claimed"

@@ -142,31 +142,34 @@ def _batches(words: Sequence[str]) -> Iterator[str]:
 
 
 def list_store_program(store: PurePath) -> str:
-    """Remove what transfers have left behind, and print the clock, then a line a file of the store."""
+    """Remove what transfers have left behind; print the clock and the KiB of that, then a line a file of the store."""
+    stale = f"find . -mindepth 1 -maxdepth 2 -name '*.part' -mmin +{STALE_MINUTES} -prune -exec"
     return f"""export LC_ALL=C
 cd {_q(store)} || exit 1
-find . -mindepth 1 -maxdepth 2 -name '*.part' -mmin +{STALE_MINUTES} -prune -exec rm -rf {{}} +
-date +%s
+kib=$({stale} du -sk {{}} + 2>/dev/null | {{ n=0; while read -r k _; do n=$((n+k)); done; echo $n; }})
+{stale} rm -rf {{}} +
+echo "$(date +%s) $kib"
 find . -mindepth 2 -maxdepth 2 -type f -exec stat -c '%s %X %Y %h %n' {{}} + 2>/dev/null
 echo end
 """
 
 
-def read_store(output: bytes) -> tuple[float, list[StoreFile]]:
-    """The clock and the files that :func:`list_store_program` printed.
+def read_store(output: bytes) -> tuple[float, int, list[StoreFile]]:
+    """The clock, the bytes that were freed, and the files that :func:`list_store_program` printed.
 
     Raises:
         BadAnswerError: it is cut short.
     """
     try:
-        now, *rows, end = output.decode("utf-8", "surrogateescape").splitlines()
+        head, *rows, end = output.decode("utf-8", "surrogateescape").splitlines()
+        now, kib = head.split()
         files = []
         for row in rows:
             size, accessed, changed, links, name = row.split(" ", 4)
             used = float(max(int(accessed), int(changed)))
             files.append(StoreFile(name.removeprefix("./"), int(size), used, int(links)))
         if end == "end":
-            return float(now), files
+            return float(now), int(kib) << 10, files
     except ValueError as error:
         raise BadAnswerError(f"the list of the store cannot be read: {error}") from error
     raise BadAnswerError("the list of the store is cut short")

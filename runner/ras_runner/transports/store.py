@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 KEEP_MINUTES = 60
 #: What a transfer has left behind goes after so many minutes: it may still go on where it was cut.
 STALE_MINUTES = 24 * 60
-_CONTENT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")
+#: Names of files in a store, relative to it: others are not ours to count or to take.
+CONTENT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def evicted(files: Iterable[StoreFile], limit: int, now: float) -> list[StoreFil
     Less goes when the others are in use: linked to by a workspace, or used lately. Files that are not named as content
     are not counted, and stay.
     """
-    content = [file for file in files if _CONTENT.fullmatch(file.name)]
+    content = [file for file in files if CONTENT.fullmatch(file.name)]
     excess = sum(file.size for file in content) - limit
     before = now - 60.0 * KEEP_MINUTES
     gone = []

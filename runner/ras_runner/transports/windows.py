@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import threading
 import time
 from concurrent.futures import Future
@@ -16,7 +15,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ras_runner.errors import OperatorError, RasRunnerError, WorkerError
-from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
+from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, exit_code, never
 from ras_runner.transports.windows_powershell import Pace
 from ras_runner.transports.windows_processes import KnownTree, Process, attempt_processes
 
@@ -250,20 +249,13 @@ def _processes(answer: dict[str, Any]) -> list[Process]:
 
 
 def _status(probe: Probe, found: dict[str, Any], running: list[Process]) -> Status:
-    exit_code = _exit_code(base64.b64decode(found["exit"] or ""))
-    alive = bool(running) and (probe.whole_tree or exit_code is None)
-    seconds = None if exit_code is None or found["seconds"] is None else max(0.0, float(found["seconds"]))
+    code = exit_code(base64.b64decode(found["exit"] or ""))
+    alive = bool(running) and (probe.whole_tree or code is None)
+    seconds = None if code is None or found["seconds"] is None else max(0.0, float(found["seconds"]))
     tails = tuple(base64.b64decode(tail).decode("latin-1") for tail in found["tails"] if tail)
     cpu = sum(process.cpu_seconds for process in running) if probe.cpu and running else None
-    return Status(alive, exit_code, seconds, tails, cpu_seconds=cpu)
+    return Status(alive, code, seconds, tails, cpu_seconds=cpu)
 
 
 def _is_lost(status: Status) -> bool:
     return not status.alive and status.exit_code is None
-
-
-def _exit_code(text: bytes) -> int | None:
-    try:
-        return int(json.loads(text)["exit_code"])
-    except (ValueError, KeyError, TypeError):
-        return None  # not there, not ours, or torn by a full disk

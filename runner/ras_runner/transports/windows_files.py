@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
-from ras_runner.errors import InputError, TransientError, WorkerError
-from ras_runner.hashing import SourceChangedError
+from ras_runner.errors import TransientError, WorkerError
+from ras_runner.hashing import SourceChangedError, unreadable
 from ras_runner.retrying import retrying
 from ras_runner.transports.base import Collected, Found, Place, Probe, Upload, never
 from ras_runner.transports.windows_names import check_windows_paths
@@ -304,8 +304,4 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{error.filename or 'a file of the project'} cannot be read: {error.strerror or error}",
-            step="stage",
-            action="check the file and its rights",
-        ) from error
+        raise unreadable("a file of the project", error) from error
