@@ -148,19 +148,20 @@ def test_what_a_claim_keeps_from_starting_never_starts(transport: WindowsTranspo
 
 def test_links_copies_room_and_removal(transport: WindowsTransport, tmp_path: Path):
     store, work = transport.root / "store" / "ab", transport.root / "w" / "a1"
-    transport.put([Upload(b"kept" * 10, store / "abc"), Upload(b"free" * 10, store / "abd")])
-    assert transport.stored([store / "abc", store / "none"]) == {store / "abc": 40}
-    transport.place([Place(store / "abc", work / "linked", True), Place(store / "abc", work / "own", False)])
+    kept, free = "ab" * 32, "cd" * 32
+    transport.put([Upload(b"kept" * 10, store / kept), Upload(b"free" * 10, store / free)])
+    assert transport.stored([store / kept, store / "none"]) == {store / kept: 40}
+    transport.place([Place(store / kept, work / "linked", True), Place(store / kept, work / "own", False)])
     here = tmp_path / "worker"
-    assert (here / "w" / "a1" / "linked").samefile(here / "store" / "ab" / "abc")
-    assert not (here / "w" / "a1" / "own").samefile(here / "store" / "ab" / "abc")
+    assert (here / "w" / "a1" / "linked").samefile(here / "store" / "ab" / kept)
+    assert not (here / "w" / "a1" / "own").samefile(here / "store" / "ab" / kept)
     assert transport.trim(0) == 0, "all were used just now"
     for path in (here / "store" / "ab").iterdir():
         os.utime(path, (1e9, 1e9))
     (here / "store" / "cut.part").write_bytes(b"x" * 7)
     os.utime(here / "store" / "cut.part", (1e9, 1e9))
     assert transport.trim(50) == 47, "what a workspace has a link to stays"
-    assert [path.name for path in (here / "store").rglob("*") if path.is_file()] == ["abc"]
+    assert [path.name for path in (here / "store").rglob("*") if path.is_file()] == [kept]
     transport.remove(work)
     assert not (here / "w" / "a1").exists()
     for path in (transport.root, transport.root / "w" / ".." / ".." / "x", transport.root.parent):

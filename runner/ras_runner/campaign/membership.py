@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import InputError, RasRunnerError
 from ras_runner.outcomes import Outcome
-from ras_runner.workers.registry import make_worker, worker_spec
+from ras_runner.workers.registry import make_workers, worker_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,19 +102,23 @@ def campaign_workers(journal: Journal, campaign: str, say: Callable[[str], None]
     Raises:
         InputError, OperatorError, WorkerError: one that was not drained can no longer be made.
     """
+    wanted = {
+        name: member
+        for name, member in members(journal, campaign).items()
+        if not member.drained or _left_something(journal, campaign, name)
+    }
     ready = []
-    for name, member in members(journal, campaign).items():
-        if member.drained and not _left_something(journal, campaign, name):
-            continue
-        try:
-            ready.append(make_worker(member.type, member.parameters))
-        except RasRunnerError as error:
-            if member.drained:
-                say(f"worker {name} is drained, and what ran there is given up: {error}")
-                continue
+    for (name, member), made in zip(
+        wanted.items(), make_workers([(member.type, member.parameters) for member in wanted.values()]), strict=True
+    ):
+        if not isinstance(made, RasRunnerError):
+            ready.append(made)
+        elif member.drained:
+            say(f"worker {name} is drained, and what ran there is given up: {made}")
+        else:
             without = f"go on without it: ras-runner workers drain {campaign} {name}"
-            action = f"{error.action}; or {without}" if error.action else without
-            raise type(error)(error.cause, action=action, step=error.step, host=error.host, log=error.log) from error
+            action = f"{made.action}; or {without}" if made.action else without
+            raise type(made)(made.cause, action=action, step=made.step, host=made.host, log=made.log) from made
     return ready
 
 

@@ -275,7 +275,7 @@ class _Run:
             Those that may run on all the same: the worker's next start tries it again.
         """
         rows = self.journal.rows(
-            "SELECT * FROM attempts WHERE campaign = ? AND blame = 'worker' AND launched IS NOT NULL AND cleaned = 0",
+            "SELECT * FROM attempts WHERE campaign = ? AND blame != 'nobody' AND launched IS NOT NULL AND cleaned = 0",
             self.campaign,
         )
         left = set[str]()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ras_runner.errors import InputError, RasRunnerError
 from ras_runner.fleet.inventory import GROUP_TYPES, WorkerEntry, find_inventory, read_inventory
-from ras_runner.workers.registry import WORKER_TYPES, make_worker
+from ras_runner.workers.registry import WORKER_TYPES, make_workers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ras_runner.workers.base import Worker
 
-#: Hosts that are looked at at once: those that do not answer take 15 s each.
-_AT_ONCE = 32
 #: Why a host is no worker.
 NO_TYPE = "it is in no worker group and has no ras_worker_type"
 
@@ -60,24 +57,17 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
         InputError: the inventory, a worker type or a parameter is wrong; names the host.
     """
     source, entries = worker_entries(inventory, engine)
-    with ThreadPoolExecutor(min(_AT_ONCE, len(entries) or 1), thread_name_prefix="pool") as threads:
-        made = list(threads.map(_made, entries))
-    workers = tuple(found for found in made if not isinstance(found, str))
-    left_out = {entry.name: found for entry, found in zip(entries, made, strict=True) if isinstance(found, str)}
-    return Pool(source, workers, left_out)
-
-
-def _made(entry: WorkerEntry) -> Worker | str:
-    """The worker, or why the host is none. An InputError is for the user, whatever the other hosts are."""
-    if reason := why_not(entry):
-        return reason
-    try:
-        return make_worker(entry.type, entry.parameters)
-    except InputError as error:
-        host = error.host or entry.name
-        raise InputError(error.cause, action=error.action, step=error.step, host=host) from error
-    except RasRunnerError as error:
-        return str(error)
+    left_out = {entry.name: reason for entry in entries if (reason := why_not(entry))}
+    meant = [entry for entry in entries if entry.name not in left_out]
+    workers: list[Worker] = []
+    for entry, made in zip(meant, make_workers([(entry.type, entry.parameters) for entry in meant]), strict=True):
+        if isinstance(made, InputError):  # for the user, whatever the other hosts are
+            raise InputError(made.cause, action=made.action, step=made.step, host=made.host or entry.name) from made
+        if isinstance(made, RasRunnerError):
+            left_out[entry.name] = str(made)
+        else:
+            workers.append(made)
+    return Pool(source, tuple(workers), left_out)
 
 
 def why_not(entry: WorkerEntry) -> str:

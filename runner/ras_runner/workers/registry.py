@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.errors import InputError
+from ras_runner.errors import InputError, RasRunnerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ras_runner.workers.base import Worker, WorkerSpec
+
+#: Workers that are made at once: hosts that do not answer take 15 s each.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,23 @@ def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
             action="leave it out; it is for Linux workers with the engine hecras-linux (give its version) or standin",
         )
     return worker
+
+
+def make_workers(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Worker | RasRunnerError]:
+    """Workers of these types and parameters, made at once: one that does not answer holds up no other.
+
+    Returns:
+        For each the worker, or why there is none.
+    """
+
+    def made(one: tuple[str, Mapping[str, Any]]) -> Worker | RasRunnerError:
+        try:
+            return make_worker(*one)
+        except RasRunnerError as error:
+            return error
+
+    with ThreadPoolExecutor(min(_AT_ONCE, len(wanted) or 1), thread_name_prefix="make") as threads:
+        return list(threads.map(made, wanted))
 
 
 def worker_spec(worker_type: str, parameters: Mapping[str, Any]) -> WorkerSpec:

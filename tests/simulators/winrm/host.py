@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -374,7 +375,7 @@ def trim(host: SimulatedHost, p: dict[str, Any], user: str) -> dict[str, Any]:
         if now - part.stat().st_mtime > p["parts"]:
             freed += part.stat().st_size
             part.unlink()
-    files = [f for f in here(p["store"]).rglob("*") if f.is_file() and f.suffix != ".part"]
+    files = [f for f in here(p["store"]).rglob("*") if f.is_file() and re.fullmatch("[0-9a-f]{64}", f.name)]
     held = sum(f.stat().st_size for f in files)
     for file in sorted(files, key=lambda f: f.stat().st_atime):
         if held <= p["limit"] or now - file.stat().st_atime < p["lately"]:
