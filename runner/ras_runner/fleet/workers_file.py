@@ -6,6 +6,7 @@ Schema: docs/workers.schema.json, made from the models below. Version 0 is the f
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any
@@ -259,8 +260,8 @@ def _meanings(spec: type[BaseModel]) -> dict[str, str]:
     """Parameter -> meaning, from the docstrings of the model and of its base."""
     found: dict[str, str] = {}
     for base in reversed(spec.__mro__):
-        text = (base.__doc__ or "").partition("Attributes:")[2]
-        for names, meaning in re.findall(r"^        (\w+(?:, \w+)*): (.+(?:\n            .+)*)", text, re.MULTILINE):
+        text = inspect.cleandoc(base.__doc__ or "").partition("Attributes:")[2]  # Python 3.13 keeps no indentation
+        for names, meaning in re.findall(r"^    (\w+(?:, \w+)*): (.+(?:\n        .+)*)", text, re.MULTILINE):
             plain = " ".join(meaning.split()).replace("``", "`").rstrip(".")
             found.update(dict.fromkeys(names.split(", "), plain))
     return found
