@@ -295,7 +295,7 @@ def test_a_file_that_never_stays_the_same_is_named(setting, tmp_path: Path):
     transport.before["put"] = lambda files: (tmp_path / "a").write_bytes(b"x" * len(transport.calls))
     with pytest.raises(InputError, match="keep changing"):
         stager.stage([changing], worker.attempt_folder("a"), TREE)
-    with pytest.raises(SourceChangedError, match="/a changed"):
+    with pytest.raises(SourceChangedError, match=r"[/\\]a changed"):
         transport.put([Upload(tmp_path / "a", transport.root / "store" / "x", "0" * 64)])
 
 

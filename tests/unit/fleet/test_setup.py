@@ -12,6 +12,8 @@ from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import setup
 from ras_runner.fleet.setup import SetupOrder, SetupProgress, find_playbook, read_event, run_setup
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Ansible does not run on Windows")
+
 
 def event(kind: str, task: str, **data: object) -> dict[str, object]:
     """As ansible-runner gives them."""
@@ -36,6 +38,7 @@ def test_without_ansible_the_command_that_installs_it_is_given(tmp_path: Path, m
         run_setup(order(tmp_path), tmp_path, lambda step, progress: None)
 
 
+@posix
 def test_the_inventory_has_to_be_one(tmp_path: Path):
     with pytest.raises(InputError, match="there is no inventory"):
         run_setup(SetupOrder(tmp_path / "absent.yml"), tmp_path, lambda step, progress: None)
@@ -44,6 +47,7 @@ def test_the_inventory_has_to_be_one(tmp_path: Path):
         run_setup(SetupOrder(tmp_path / "workers.json"), tmp_path, lambda step, progress: None)
 
 
+@posix
 def test_the_playbooks_of_the_checkout_are_found_from_anywhere(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path, settings = find_playbook("setup_worker")

@@ -112,6 +112,7 @@ def test_what_is_used_while_the_store_is_trimmed_stays(tmp_path: Path, monkeypat
     assert [path.exists() for path in paths] == [True, True, False, False, False]
 
 
+@keeps_access_times
 def test_two_controllers_trim_at_once(tmp_path: Path):
     transport = LocalTransport(tmp_path)
     paths = fill(transport, 200, 2 * HOUR)
