@@ -7,6 +7,7 @@ run on this machine, behind a real sshd and a real dockerd; the engine copies a 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import resource
@@ -28,6 +29,7 @@ from measure import tree_bytes
 from setting import PLANS, ROOT, make_project, write_results
 
 sys.path.insert(0, str(ROOT))
+from tests.commands import wait_until
 from tests.docker.daemon import STANDIN, Daemon, DockerUnavailable, running_daemon
 from tests.ssh.sshd import Sshd, SshdUnavailable, make_worker, running_sshd
 
@@ -38,6 +40,8 @@ TERRAIN, LARGE = 500_000_000, 5_000_000
 BIG, SMALL_FILES, SMALL = 300_000_000, 2000, 4000
 ROUNDS = 5
 NO_OP = "bench-engine"
+#: A worker is logged on before it gets its first plan.
+STAYS = "ras-runner, logged on already"
 
 
 def tree_cpu(pid: int) -> float:
@@ -174,9 +178,13 @@ def transfers(sshd: Sshd, folder: Path) -> Iterator[dict[str, Any]]:
         paths = sorted(path for path in (source / name, *(source / name).glob("*")) if path.is_file())
         digests = [hash_file(path) for path in paths]  # rsync makes its sums of what is sent on the way, as we do
 
-        def ours(target: Path, paths: list[Path] = paths, digests: list[str] = digests) -> Callable[[], None]:
+        def ours(
+            target: Path, paths: list[Path] = paths, digests: list[str] = digests, *, stay: bool = False
+        ) -> Callable[[], None]:
             worker = make_worker(target, sshd)
-            worker.transport.connection.close()
+            if not stay:
+                worker.transport.connection.close()
+                wait_until(lambda: not sshd.sessions(), "it is logged off")
             files = [Upload(path, worker.store_path(d), d) for path, d in zip(paths, digests, strict=True)]
 
             def send() -> None:
@@ -190,9 +198,10 @@ def transfers(sshd: Sshd, folder: Path) -> Iterator[dict[str, Any]]:
             command = ["rsync", "-a", "-e", shell, str(source / name), f"127.0.0.1:{target}/"]
             return lambda: subprocess.run(command, check=True) and None
 
-        found: dict[str, list[tuple[float, float]]] = {"ras-runner": [], "rsync": []}
+        ways = {"rsync": rsync, "ras-runner": ours, STAYS: functools.partial(ours, stay=True)}
+        found: dict[str, list[tuple[float, float]]] = {tool: [] for tool in ways}
         for _ in range(ROUNDS):
-            for tool, way in (("rsync", rsync), ("ras-runner", ours)):
+            for tool, way in ways.items():
                 with tempfile.TemporaryDirectory(dir=folder) as target:
                     found[tool].append(timed(way(Path(target)), sshd))
         for tool, times in found.items():
@@ -203,13 +212,10 @@ def transfers(sshd: Sshd, folder: Path) -> Iterator[dict[str, Any]]:
 
 def timed(work: Callable[[], None], sshd: Sshd) -> tuple[float, float]:
     """Wall and CPU seconds of both ends."""
-    while sshd.sessions():
-        time.sleep(0.01)
     cpu, begun = own_cpu() + tree_cpu(sshd.process.pid), time.monotonic()
     work()
     wall = time.monotonic() - begun
-    while sshd.sessions():  # its time counts when it has ended
-        time.sleep(0.01)
+    wait_until(lambda: not sshd.sessions(), "its time counts when it has ended")
     return wall, own_cpu() + tree_cpu(sshd.process.pid) - cpu
 
 
