@@ -279,6 +279,29 @@ def test_windows_hecras_is_stopped_when_its_solver_starts_and_a_linux_solver_goe
     assert kept(two) == []
 
 
+def test_a_stop_that_tears_what_the_solver_writes_costs_another_preparation_and_not_the_plan(
+    two: Runner, project: Project
+):
+    exe, torn = two.folder / "HEC-RAS" / "6.6" / "Ras.exe", two.folder / "torn"
+    program(exe, "env RAS_STANDIN_FAULT=hang:0.3", f"{sys.executable} -m ras_standin compute")
+    tear = (
+        f'if mkdir "{torn}" 2>/dev/null; then for end in p01.tmp.hdf b01 x01; do echo x > "${{2%.prj}}.$end"; done\n'
+        'echo "Starting Unsteady Flow Computations" > "${2%.prj}.bco01"; exec sleep 600; fi\n'
+    )
+    exe.write_text(exe.read_text("utf-8").replace("#!/bin/sh\n", f"#!/bin/sh\n{tear}"), encoding="utf-8")
+    for name in ("RasUnsteady", "RasGeomPreprocess"):
+        program(two.folder / "hecras" / "6.6" / "bin" / name, sys.executable, "-m ras_standin", name)
+    inventory = json.loads(two.inventory.read_text("utf-8"))
+    hosts = inventory["local"]["hosts"]
+    hosts["win"] |= {"ras_engine": "hecras-windows", "ras_exe_path": str(exe)}
+    hosts["linux"] |= {"ras_engine": "hecras-linux", "ras_hecras_folder": str(two.folder / "hecras" / "6.6")}
+    two.inventory.write_text(json.dumps(inventory), encoding="utf-8")
+    (result,) = two.execute(project.folder, "--plans", "1")
+    assert result["success"], result
+    assert stages(two, "01") == [("prepare", "win", "infrastructure-lost"), *PREPARED_AND_SOLVED]
+    two.check_no_engine_runs()
+
+
 def test_a_standin_does_not_prepare_for_hecras(two: Runner, project: Project):
     for name in ("RasUnsteady", "RasGeomPreprocess", "RasSteady"):
         program(two.folder / "hecras" / "6.6" / "bin" / name, "false")

@@ -110,7 +110,7 @@ class AttemptEnded:
         task: the plan it tried.
         outcome, at, reason, blame: how it ended, when, why, and whose fault it was.
         prepared: True when it has prepared the plan (and only that); False when the plan turned out not to be
-            prepared any more.
+            prepared: it is prepared again, as often as it may lose its worker.
     """
 
     task: str

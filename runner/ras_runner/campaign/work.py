@@ -47,7 +47,7 @@ class Ended:
         blame: whose fault.
         verified: the published result on success.
         unpublished: the result is good, but could not be published: the workspace keeps it.
-        prepared: True when it has prepared the plan; False when the plan is no longer prepared.
+        prepared: True when it has prepared the plan; False when the plan is to be prepared (again).
     """
 
     attempt: Attempt
@@ -151,6 +151,9 @@ class Work:
         if exit_code is None and not attempt.stopping:
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
         reason = "; ".join(part for part in (attempt.note, found or summary.reason) if part)
+        if attempt.stopping:  # by us, in the middle of a write of the solver that had just started
+            torn = f"the plan was stopped after it had been prepared, and what it left cannot be used: {reason}"
+            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, torn, prepared=False)
         return Ended(attempt, Outcome.ENGINE_ERROR, f"the plan could not be prepared: {reason}")
 
     @property
