@@ -31,7 +31,7 @@ lint: $(VENV)/installed-tests  ## ruff, yamllint, ansible-lint (with the syntax 
 	$(BIN)/ruff format --check .
 	$(BIN)/yamllint --strict .
 	ANSIBLE_COLLECTIONS_PATH="$$(bash tests/install-services.sh ansible-collections)" PATH="$(CURDIR)/$(BIN):$$PATH" \
-	  $(BIN)/ansible-lint --quiet
+	  $(BIN)/ansible-lint -q
 
 types: $(VENV)/installed-tests  ## mypy --strict, as on Linux and as on Windows
 	$(BIN)/mypy --platform linux
