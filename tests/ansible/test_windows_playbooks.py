@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.ansible.windows_fleet import PASSWORD, REPOSITORY, Fleet
 
+from ras_runner.workers.registry import worker_spec
+
 #: What a restart leaves behind on any machine.
 _OF_A_RESTART = ("boots", "down", "sessions")
 
@@ -21,6 +23,7 @@ def play(fleet: Fleet, name: str, *options: str) -> str:
         "ras_worker_type": "psexec" if "psexec" in _types() else "ssh",
         "windows_account_password": PASSWORD,
         "windows_firewall_controllers": ["10.0.0.5"],
+        "ras_password": "env:RAS_PASSWORD",
     }
     inventory = fleet.folder / "lab.json"
     inventory.write_text(json.dumps({"windows_workers": {"hosts": fleet.hosts, "vars": variables}}), encoding="utf-8")
@@ -67,6 +70,13 @@ def test_a_windows_machine_becomes_a_worker_and_is_put_back(tmp_path: Path, wind
     assert _changed(play(fleet, "setup_worker.yml")) > 0
     assert _changed(play(fleet, "setup_worker.yml")) == 0
     (worker,) = json.loads((tmp_path / "workers.json").read_text(encoding="utf-8"))["workers"]
+    spec = worker_spec(worker["type"], worker["parameters"])  # it can be used as it is
+    assert spec.model_dump(include={"share_path", "worker_folder", "username", "password"}) == {
+        "share_path": rf"\\{worker['parameters']['hostname']}\RasRemote",
+        "worker_folder": r"C:\RasRemote",
+        "username": "ras",
+        "password": "env:RAS_PASSWORD",
+    }
     assert worker["found"]["sessions"] == [{"id": 1, "user": "ras"}]
     assert PASSWORD not in (tmp_path / "workers.json").read_text(encoding="utf-8")
     verified = play(fleet, "verify_worker.yml", "--check")
