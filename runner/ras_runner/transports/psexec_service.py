@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ras_runner.errors import OperatorError, RasRunnerError, WorkerError
+from ras_runner.packages import required
 from ras_runner.retrying import retrying
 from ras_runner.transports.smb_errors import (
     ACCESS_DENIED,
@@ -90,7 +91,7 @@ class Services:
     """
 
     def __init__(self, links: SmbLinks, owner: str) -> None:
-        _require_pypsexec()
+        required("pypsexec", "PsExec workers", "windows")
         self._links = links
         self._owner = hashlib.sha256(owner.encode()).hexdigest()[:8]
         #: Services that could not be removed when they were done with.
@@ -367,14 +368,3 @@ def _service_names(link: Link) -> set[str]:
             manager._scmr_handle, ServiceType.SERVICE_WIN32_OWN_PROCESS, EnumServiceState.SERVICE_STATE_ALL
         )
     return {str(service["service_name"]) for service in found}
-
-
-def _require_pypsexec() -> None:
-    try:
-        import pypsexec  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "pypsexec":
-            raise
-        raise OperatorError(
-            "PsExec workers need the package pypsexec", step="init worker", action="pip install ras-runner[windows]"
-        ) from None

@@ -15,7 +15,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ras_runner.errors import OperatorError, RasRunnerError
+from ras_runner.errors import RasRunnerError
+from ras_runner.packages import required
 from ras_runner.transports.smb_errors import (
     LogonError,
     LostConnectionError,
@@ -61,14 +62,7 @@ class SmbLogin:
 
 def require_smbprotocol() -> None:
     """Raise OperatorError when the extra ``windows`` is not installed."""
-    try:
-        import smbprotocol  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "smbprotocol":
-            raise
-        raise OperatorError(
-            "Windows workers need the package smbprotocol", step="init worker", action="pip install ras-runner[windows]"
-        ) from None
+    required("smbprotocol", "Windows workers", "windows")
     # its warnings would go to the user's terminal; what matters in them is in our errors
     for name in ("smbprotocol", "pypsexec", "spnego"):
         logging.getLogger(name).addHandler(logging.NullHandler())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, WorkerError
+from ras_runner.packages import required
 from ras_runner.secret import resolve_secret
 
 if TYPE_CHECKING:
@@ -31,15 +32,7 @@ _CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@open
 
 def asyncssh_module() -> ModuleType:
     """The library, or OperatorError with the command that installs it."""
-    try:
-        import asyncssh
-    except ModuleNotFoundError as error:
-        if error.name != "asyncssh":
-            raise
-        raise OperatorError(
-            "SSH workers need the package asyncssh", step="init worker", action="pip install ras-runner[ssh]"
-        ) from None
-    return asyncssh
+    return required("asyncssh", "SSH workers", "ssh")
 
 
 @dataclass(frozen=True, slots=True)
