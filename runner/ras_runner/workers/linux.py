@@ -30,12 +30,10 @@ def _docker_host(text: str) -> str:
     return text
 
 
-class DockerPlace(BaseModel):
-    """Where a Docker daemon is, and how to get there.
+class SshWay(BaseModel):
+    """The way to an SSH host.
 
     Attributes:
-        docker_host: ``unix:///path/of/docker.sock``, or ``ssh://user@host:port`` (and the path of a socket there);
-            Docker's usual socket when left out.
         ssh_key_path: private key; the agent and the usual keys in ``~/.ssh`` when left out.
         passphrase: reference to the key's passphrase: ``env:NAME``, ``file:path``, ``keyring:service/user``.
         known_hosts: file of accepted host keys.
@@ -44,7 +42,6 @@ class DockerPlace(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    docker_host: Annotated[str, AfterValidator(_docker_host)] = ""
     ssh_key_path: Path | None = None
     passphrase: Annotated[str, AfterValidator(lambda text: text and check_reference(text))] = ""
     known_hosts: Path = Path("~/.ssh/known_hosts")
@@ -59,6 +56,17 @@ class DockerPlace(BaseModel):
             key_path=self.ssh_key_path.expanduser().absolute() if self.ssh_key_path else None,
             passphrase=self.passphrase,
         )
+
+
+class DockerPlace(SshWay):
+    """Where a Docker daemon is, and how to get there: see ``SshWay``.
+
+    Attributes:
+        docker_host: ``unix:///path/of/docker.sock``, or ``ssh://user@host:port`` (and the path of a socket there);
+            Docker's usual socket when left out.
+    """
+
+    docker_host: Annotated[str, AfterValidator(_docker_host)] = ""
 
     def options(self, address: DockerAddress) -> str:
         """The options of ``ras-runner image build`` for a daemon at this address, as one would type them."""

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from ras_runner.secret import check_reference
 from ras_runner.transports.ssh_connection import Connection
-from ras_runner.transports.ssh_login import Hop, asyncssh_module, login
+from ras_runner.transports.ssh_login import Hop, asyncssh_module
 from ras_runner.transports.ssh_windows import SftpCarrier, SshWindowsShell
 from ras_runner.transports.windows_files import WindowsFiles
 from ras_runner.transports.windows_powershell import PowerShell
 from ras_runner.validation import validated
 from ras_runner.workers.base import Worker, WorkerId
+from ras_runner.workers.linux import SshWay
 from ras_runner.workers.windows_desktop import DesktopSpec, desktop_transport, prepare_host, windows_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class SshWindowsSpec(DesktopSpec):
-    """Parameters of ``init_ras_worker("ssh", os="windows", ...)`` besides those of :class:`DesktopSpec`.
+class SshWindowsSpec(SshWay, DesktopSpec):
+    """Parameters of ``init_ras_worker("ssh", os="windows", ...)``; see ``DesktopSpec`` and ``SshWay`` for the others.
 
     Attributes:
         os: what makes it this worker.
         username: who logs on; ``user``, or ``domain\\user``.
         port: of its SSH server.
-        ssh_key_path: private key; the agent and the usual keys in ``~/.ssh`` when left out.
-        passphrase: reference to the key's passphrase: ``env:NAME``, ``file:path``, ``keyring:service/user``.
-        known_hosts: file of accepted host keys.
-        proxy_jump: ``user@host:port`` to go through; several after commas.
     """
 
     worker_id: WorkerId = "ssh"
     os: Literal["windows"]
     username: Annotated[str, Field(pattern=r"^[^\s@:]+$")]
     port: Annotated[int, Field(ge=1, le=65535)] = 22
-    ssh_key_path: Path | None = None
-    passphrase: Annotated[str, AfterValidator(lambda text: text and check_reference(text))] = ""
-    known_hosts: Path = Path("~/.ssh/known_hosts")
-    proxy_jump: str = ""
 
 
 def init_ssh_windows_worker(parameters: Mapping[str, Any]) -> Worker:
@@ -64,11 +56,4 @@ def init_ssh_windows_worker(parameters: Mapping[str, Any]) -> Worker:
 def ssh_windows_connection(spec: SshWindowsSpec) -> Connection:
     """The way to the host, made by the first call; raises OperatorError where asyncssh is not installed."""
     asyncssh_module()
-    way = login(
-        Hop(spec.username, spec.hostname, spec.port),
-        spec.proxy_jump,
-        known_hosts=spec.known_hosts.expanduser().absolute(),
-        key_path=spec.ssh_key_path.expanduser().absolute() if spec.ssh_key_path else None,
-        passphrase=spec.passphrase,
-    )
-    return Connection(way)
+    return Connection(spec.login(Hop(spec.username, spec.hostname, spec.port)))
