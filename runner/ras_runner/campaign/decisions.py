@@ -29,6 +29,7 @@ class Policy:
         quarantine_limit: longest rest, seconds.
         strikes: losses in a row after which a worker is out for good.
         max_concurrent: limit of plans running at once over all workers; None for no limit.
+        preemptions: how often a plan may be taken off workers before it waits for one that is not taken away.
     """
 
     retries: int = 0
@@ -37,6 +38,7 @@ class Policy:
     quarantine_limit: float = 900.0
     strikes: int = 4
     max_concurrent: int | None = None
+    preemptions: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class WorkerJoined:
         needs_prepared: it runs only plans that are prepared for this; empty when it runs whole plans.
         unable: those of the tasks that are there already which its engine cannot run.
         prepared: those of them which are prepared for it.
+        steady: it is not taken away while plans run (no spot machine, no preemptible queue).
     """
 
     worker: str
@@ -60,6 +63,7 @@ class WorkerJoined:
     needs_prepared: str = ""
     unable: frozenset[str] = frozenset()
     prepared: frozenset[str] = frozenset()
+    steady: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class TaskAdded:
         losses, failures: what it has behind it (a resumed campaign).
         unable: workers whose engine cannot run it.
         prepared: what it is prepared for, as workers' ``needs_prepared``.
+        preemptions: how often it was taken off a worker (a resumed campaign).
     """
 
     task: str
@@ -90,6 +95,7 @@ class TaskAdded:
     failures: int = 0
     unable: frozenset[str] = frozenset()
     prepared: frozenset[str] = frozenset()
+    preemptions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

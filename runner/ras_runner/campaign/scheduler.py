@@ -84,6 +84,7 @@ class _Task:
     affinity: str
     losses: int
     failures: int
+    preemptions: int
     unable: frozenset[str]
     prepared: set[str]
     worker: str | None = None
@@ -102,6 +103,7 @@ class _Worker:
     free: list[int]
     prepares: str
     needs_prepared: str
+    steady: bool
     strikes: int = 0
     rests_until: float = -math.inf
     probing: bool = False
@@ -167,6 +169,11 @@ class Scheduler:
         """False for a worker that has not joined, has left, or is out for good; a quarantine is none of these."""
         return worker in self._workers and not self._workers[worker].out
 
+    @property
+    def want_steady(self) -> int:
+        """Open tasks that were taken off workers so often that they want one which is not taken away."""
+        return sum(task.outcome is None and self._needs_steady(task) for task in self._tasks.values())
+
     def stranded_without(self, worker: str) -> list[str]:
         """The waiting tasks that no other worker could take."""
         others = [known for name, known in self._workers.items() if not known.out and name != worker]
@@ -200,7 +207,9 @@ class Scheduler:
         # what has run on since it left holds its slot
         held = {task.slot for task in self._tasks.values() if task.worker == name}
         free = [slot for slot in range(event.slots) if slot not in held]
-        worker = _Worker(name, event.slots, event.queue_priority, free, event.prepares, event.needs_prepared)
+        worker = _Worker(
+            name, event.slots, event.queue_priority, free, event.prepares, event.needs_prepared, event.steady
+        )
         if name in self._workers:
             worker.seen = self._workers[name].seen
         self._workers[name] = worker
@@ -216,7 +225,16 @@ class Scheduler:
             raise ValueError(f"task {event.task} is there already")
         length = math.inf if event.expected is None else event.expected
         order = (event.losses, -length, len(self._tasks))
-        task = _Task(event.task, order, event.affinity, event.losses, event.failures, event.unable, set(event.prepared))
+        task = _Task(
+            event.task,
+            order,
+            event.affinity,
+            event.losses,
+            event.failures,
+            event.preemptions,
+            event.unable,
+            set(event.prepared),
+        )
         self._tasks[event.task] = task
         self._some_unable = self._some_unable or bool(event.unable)
         heapq.heappush(self._ready, (task.order, task.name))
@@ -274,7 +292,10 @@ class Scheduler:
 
     def _goes_on(self, task: _Task, worker: _Worker, event: AttemptEnded) -> bool:
         """Whether a task is to have another attempt."""
-        if event.prepared or event.outcome is Outcome.PREEMPTED:
+        if event.outcome is Outcome.PREEMPTED:
+            task.preemptions += 1
+            return True
+        if event.prepared:
             return True
         blamed = event.outcome is Outcome.INFRASTRUCTURE_LOST and event.blame is not Blame.NOBODY
         if blamed:
@@ -359,11 +380,16 @@ class Scheduler:
 
     def _choose(self, task: _Task, workers: list[_Worker]) -> _Worker | None:
         """Lowest queue priority first; in it a worker that has not lost this task, has its inputs, has most room."""
+        if self._needs_steady(task) and any(w.steady for w in workers if not w.out):
+            workers = [w for w in workers if w.steady]
         return min(
             (w for w in workers if w.room(self._now)),
             key=lambda w: (w.name in task.avoid, w.priority, task.affinity not in w.seen, -w.room(self._now), w.name),
             default=None,
         )
+
+    def _needs_steady(self, task: _Task) -> bool:
+        return task.preemptions >= self.policy.preemptions
 
     def _solvers(self, kind: str, task: _Task | None = None) -> list[_Worker]:
         """The workers in use that only solve what is prepared for ``kind``, and can run the task."""

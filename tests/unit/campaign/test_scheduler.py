@@ -336,6 +336,22 @@ def test_preemption_requeues_at_no_cost():
         assert starts(scheduler.handle(AttemptEnded("1", Outcome.PREEMPTED, float(at)))) == [("1", "w")]
 
 
+def test_a_plan_that_was_preempted_often_waits_for_a_worker_that_is_not_taken_away():
+    scheduler = Scheduler(Policy(preemptions=2))
+    scheduler.handle(WorkerJoined("spot", 1, steady=False), WorkerJoined("desk", 1, 1), *tasks("1", "2"))
+    assert starts(scheduler.handle(AttemptEnded("1", Outcome.PREEMPTED, 1.0))) == [("1", "spot")]
+    assert scheduler.want_steady == 0
+    assert starts(scheduler.handle(AttemptEnded("1", Outcome.PREEMPTED, 2.0))) == []
+    assert scheduler.want_steady == 1
+    assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 3.0))) == [("1", "desk")]
+
+
+def test_where_all_workers_may_be_taken_away_a_preempted_plan_goes_on():
+    scheduler = Scheduler(Policy(preemptions=1))
+    decisions = scheduler.handle(WorkerJoined("spot", 1, steady=False), TaskAdded("1", preemptions=5))
+    assert starts(decisions) == [("1", "spot")]
+
+
 def test_cancel_stops_what_runs_and_ends_what_waits():
     scheduler = Scheduler()
     scheduler.handle(WorkerJoined("w", 1), *tasks("1", "2"))
