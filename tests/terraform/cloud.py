@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.ec2.models.launch_templates import LaunchTemplateBackend
+from moto.moto_api._internal import moto_api_backend
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
@@ -98,9 +99,10 @@ def _without_tags_of_its_own() -> Any:
 
 
 @contextlib.contextmanager
-def running_cloud() -> Iterator[Cloud]:
-    """An AWS for as long as the block lasts."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+def running_cloud(server: ThreadedMotoServer | None = None) -> Iterator[Cloud]:
+    """An AWS for as long as the block lasts; it begins with nothing."""
+    server = server or ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto_api_backend.reset()
     original = LaunchTemplateBackend.create_launch_template
     LaunchTemplateBackend.create_launch_template = _without_tags_of_its_own()
     server.start()
