@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import ipaddress
-import json
-import logging
-import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,14 +17,9 @@ import boto3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from moto.iam.access_control import IAMPolicy, PermissionResult
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from moto.s3.models import FakeBucket
-from moto.server import ThreadedMotoServer
-from tests.terraform.cloud import REGION, Cloud, running_cloud
-from werkzeug.serving import make_server
+from tests.terraform.cloud import REGION, Cloud
 
-UNENCRYPTED = {"Bool": {"aws:SecureTransport": "false"}}
+REPO = Path(__file__).resolve().parents[2]
 
 
 @functools.cache
@@ -54,22 +48,6 @@ class SecureCloud(Cloud):
         return {"AWS_ENDPOINT_URL": self.url, "AWS_CA_BUNDLE": str(self.authority), "AWS_DEFAULT_REGION": REGION}
 
 
-class _Server(ThreadedMotoServer):
-    """moto's server with TLS."""
-
-    def __init__(self, address: str, certificate: Path, key: Path) -> None:
-        super().__init__(ip_address=address, port=0, verbose=False)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
-
-    def _server_entry(self) -> None:
-        app = DomainDispatcherApplication(create_backend_app)
-        kinds = {"request_handler": MotoRequestHandler, "ssl_context": self._context}
-        self._server = make_server(self._ip_address, self._port, app, True, **kinds)
-        self._server_ready_event.set()
-        self._server.serve_forever()
-
-
 def _certificate(folder: Path, address: str) -> tuple[Path, Path]:
     """A certificate for an address, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -92,25 +70,14 @@ def _certificate(folder: Path, address: str) -> tuple[Path, Path]:
     return paths
 
 
-def _permission_over_tls(bucket: FakeBucket, action: str, resource: str) -> Any:
-    """moto takes a denial for met whatever its condition says; all connections here are encrypted."""
-    if bucket.policy is None:
-        return PermissionResult.NEUTRAL
-    policy = json.loads(bucket.policy)
-    policy["Statement"] = [s for s in policy["Statement"] if s.get("Condition") != UNENCRYPTED]
-    return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
-
-
 @contextlib.contextmanager
 def running_secure_cloud(folder: Path, address: str) -> Iterator[SecureCloud]:
-    """An AWS at an address for as long as the block lasts; what it had before is forgotten."""
+    """An AWS at an address for as long as the block lasts."""
     certificate, key = _certificate(folder, address)
-    original = FakeBucket.get_permission
-    FakeBucket.get_permission = _permission_over_tls
-    server = _Server(address, certificate, key)
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request else
-    try:
-        with running_cloud(server) as cloud:
-            yield SecureCloud(cloud.url.replace("http:", "https:"), certificate)
-    finally:
-        FakeBucket.get_permission = original
+    command = [sys.executable, "-m", "tests.burst.moto_server", address, certificate, key]
+    with subprocess.Popen(command, cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        try:
+            port = int(server.stdout.readline())
+            yield SecureCloud(f"https://{address}:{port}", certificate)
+        finally:
+            server.kill()

@@ -49,7 +49,7 @@ def mount(disk: Path) -> None:
         work.mkdir()
         options = f"lowerdir={place},upperdir={upper},workdir={work}"
         run("mount", "-t", "overlay", "overlay", "-o", options, place)
-    for place in ("/var/lib", "/var/tmp"):  # noqa: S108
+    for place in ("/var/lib", "/var/tmp"):
         own = disk / place.replace("/", "_")
         own.mkdir()
         run("mount", "--bind", own, place)
@@ -156,7 +156,7 @@ def first_boot(user_data: str) -> None:
         path.chmod(int(file.get("permissions", "0644"), 8))
     for command in document["runcmd"]:
         done = subprocess.run(command, check=False, shell=isinstance(command, str))
-        print(f"runcmd {command}: exit code {done.returncode}", flush=True)  # noqa: T201
+        print(f"runcmd {command}: exit code {done.returncode}", flush=True)
 
 
 def boot(folder: Path) -> None:

@@ -57,7 +57,7 @@ class Host:
         space = self.network.add(self.number, self.address)
         kinds = ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
         # not `ip netns exec`: that one hides the control groups, which containers need
-        inside = ["nsenter", f"--net=/run/netns/{space}", "unshare", *kinds]
+        inside = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{space}", "unshare", *kinds]
         with (self.folder / "console.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*inside, sys.executable, "-m", "tests.burst.machine", self.folder],

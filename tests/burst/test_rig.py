@@ -86,7 +86,14 @@ def test_machine(cloud: SecureCloud, players: Players, archive: Path, tmp_path: 
     print("host key", time.time() - t0)
     known = tmp_path / "known_hosts"
     known.write_bytes(f"{host.address} ".encode() + s3.get_object(Bucket="staging", Key=name)["Body"].read())
-    wait_until(lambda: "load-image'] exit code" in (host.folder / "console.log").read_text() or "load-image']: exit" in (host.folder / "console.log").read_text(), "image", 100)
+    wait_until(
+        lambda: (
+            "load-image'] exit code" in (host.folder / "console.log").read_text()
+            or "load-image']: exit" in (host.folder / "console.log").read_text()
+        ),
+        "image",
+        100,
+    )
     print("image", time.time() - t0)
     worker = init_ras_worker(
         "docker",

@@ -87,7 +87,7 @@ class Cloud:
         return {name: {tag["Key"]: tag["Value"] for tag in tags} for name, tags in found.items()}
 
 
-def _without_tags_of_its_own() -> Any:
+def without_tags_of_its_own() -> Any:
     """moto 5.2 lists a launch template's own tags among those that it gives to machines; AWS keeps them apart."""
     create = LaunchTemplateBackend.create_launch_template
 
@@ -99,12 +99,12 @@ def _without_tags_of_its_own() -> Any:
 
 
 @contextlib.contextmanager
-def running_cloud(server: ThreadedMotoServer | None = None) -> Iterator[Cloud]:
+def running_cloud() -> Iterator[Cloud]:
     """An AWS for as long as the block lasts; it begins with nothing."""
-    server = server or ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto_api_backend.reset()
     original = LaunchTemplateBackend.create_launch_template
-    LaunchTemplateBackend.create_launch_template = _without_tags_of_its_own()
+    LaunchTemplateBackend.create_launch_template = without_tags_of_its_own()
     server.start()
     host, port = server.get_host_and_port()
     try:
