@@ -22,5 +22,12 @@ bind() {
 }
 bind ro "$runner" srv/ras
 for item; do bind "${item%%:*}" "${item#*:}" "${item#*:}"; done
-# The desktop and the services start now, so that they belong to no test.
-exec chroot . /bin/bash -c 'cd /srv && wineserver -p300 && wine start /b /wait cmd /c exit </dev/null && echo ready && read -r _ || true'
+# The services and the desktop start now, and one program keeps the desktop (explorer.exe): wine ends it with the last
+# program that uses it, and then starts it anew as a child of the next, whose environment and marks it would have.
+exec chroot . /bin/bash -c '
+  cd /srv
+  wineserver -p300 && wine start /b /wait cmd /c exit </dev/null || exit
+  sleep infinity | wine start /b /wait cmd /c pause >/dev/null &
+  until grep -qsa system32.cmd.exe /proc/[0-9]*/cmdline; do sleep 0.02; done
+  echo ready
+  read -r _ || true'

@@ -12,6 +12,8 @@ import time
 
 import psutil
 
+#: Seconds that a process may take to be made, on a machine that is busy.
+PATIENCE = 20.0
 #: Seconds between 1601, where Windows counts from, and 1970.
 EPOCH = 11644473600
 
@@ -39,21 +41,21 @@ def described(process: psutil.Process) -> list[object]:
     """What is listed of a process; nothing when it has ended. A list that lacks one would be worse than none.
 
     Raises:
-        OSError: wine does not tell, however often it is asked.
+        OSError: wine does not tell for so long that it never will.
     """
-    for _ in range(50):
+    until = time.monotonic() + PATIENCE
+    while True:
         try:
             times, name = process.cpu_times(), process.name()
-            if name == "explorer.exe":  # wine's desktop is the child of whatever needed it first
-                return []
             command = subprocess.list2cmdline(process.cmdline()) if name.lower() == "cmd.exe" else ""
             cpu = int((times.user + times.system) * 1e7)
             return [process.pid, process.ppid(), created(process), cpu, command]
-        except (psutil.Error, OSError):  # it has ended; or wine says, as now and then, that a handle is not valid
+        except (psutil.Error, OSError) as error:  # it has ended; or it is being made, and wine cannot tell yet
             if not psutil.pid_exists(process.pid):
                 return []
+            if time.monotonic() > until:
+                raise OSError(f"process {process.pid} does not tell what it is: {error}") from error
             time.sleep(0.02)
-    raise OSError(f"process {process.pid} does not tell what it is")
 
 
 def end(pid: int, when: int) -> bool:
