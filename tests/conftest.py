@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from tests.commands import Runner
+from tests.daemons import docker_daemon, sshd, windows_host, windows_machine, winrm_host, winrm_session
 
 from ras_runner.campaign.journal import Journal
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
+
+__all__ = ["docker_daemon", "sshd", "windows_host", "windows_machine", "winrm_host", "winrm_session"]
 
 settings.register_profile("ras-runner", derandomize=True, deadline=None, database=None)
 settings.load_profile("ras-runner")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import os
 import sys
@@ -13,7 +12,7 @@ import pytest
 from tests.burst.cloud import SecureCloud, running_secure_cloud
 from tests.burst.network import Network, running_network
 from tests.burst.players import Players, playing
-from tests.docker.daemon import STANDIN, DockerUnavailable, running_daemon
+from tests.docker.daemon import STANDIN, Daemon
 from tests.services import mark_folder, not_here
 
 HERE = Path(__file__).parent
@@ -49,16 +48,10 @@ def players(cloud: SecureCloud, network: Network, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(docker_daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The worker image, as ``docker save | gzip`` makes it."""
-    folder = tmp_path_factory.mktemp("archive")
-    with contextlib.ExitStack() as stack:
-        try:
-            daemon = stack.enter_context(running_daemon(folder))
-        except DockerUnavailable as reason:
-            not_here(reason)
-        path = folder / "worker.tar.gz"
-        with gzip.open(path, "wb", compresslevel=1) as file:
-            for chunk in daemon.client.get_image(STANDIN):
-                file.write(chunk)
+    path = tmp_path_factory.mktemp("archive") / "worker.tar.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for chunk in docker_daemon.client.get_image(STANDIN):
+            file.write(chunk)
     return path

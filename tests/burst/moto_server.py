@@ -1,4 +1,4 @@
-"""moto's server as a program of its own: TLS, and two faults of moto 5.2 mended. It says its port, and ends with its input.
+"""moto's server as a program: TLS, two faults of moto 5.2 mended. It says its port, and ends with its input.
 
 python -m tests.burst.moto_server ADDRESS CERTIFICATE KEY
 """

@@ -1,8 +1,7 @@
-"""Fixtures ``docker_daemon``, ``docker_runner``, ``remote_runner``. Marks this folder's tests ``docker``."""
+"""Fixtures ``docker_runner`` and ``remote_runner``. Marks this folder's tests ``docker``."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +10,9 @@ from typing import Any
 
 import pytest
 from tests.commands import Runner
-from tests.docker.daemon import Daemon, DockerUnavailable, running_daemon
-from tests.services import mark_folder, not_here
-from tests.ssh.conftest import sshd
+from tests.docker.daemon import Daemon
+from tests.services import mark_folder
 from tests.ssh.sshd import Sshd
-
-__all__ = ["sshd"]
 
 HERE = Path(__file__).parent
 
@@ -24,17 +20,6 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder."""
     mark_folder(items, HERE, pytest.mark.docker)
-
-
-@pytest.fixture(scope="session")
-def docker_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One daemon for all tests."""
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(running_daemon(tmp_path_factory.mktemp("dockerd")))
-        except DockerUnavailable as reason:
-            not_here(reason)
-        yield running
 
 
 @dataclass

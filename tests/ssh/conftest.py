@@ -1,8 +1,7 @@
-"""Fixtures ``sshd`` and ``ssh_runner``. Tests in this folder carry the marker ``ssh``."""
+"""Fixture ``runner``. Tests in this folder carry the marker ``ssh``."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 
 import pytest
 from tests.commands import Runner
-from tests.services import mark_folder, not_here
-from tests.ssh.sshd import STANDIN, Sshd, SshdUnavailable, running_sshd
+from tests.services import mark_folder
+from tests.ssh.sshd import STANDIN, Sshd
 
 HERE = Path(__file__).parent
 
@@ -20,17 +19,6 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder."""
     mark_folder(items, HERE, pytest.mark.ssh)
-
-
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """One sshd for all tests."""
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(running_sshd(tmp_path_factory.mktemp("sshd")))
-        except SshdUnavailable as reason:
-            not_here(reason)
-        yield running
 
 
 @dataclass

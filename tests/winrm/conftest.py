@@ -1,4 +1,4 @@
-"""Fixture ``winrm_host``: a simulated Windows host behind WinRM. Tests in this folder carry the marker ``windows``."""
+"""Fixture ``runner``: its worker is a simulated Windows host behind WinRM. The folder's marker is ``windows``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from tests.simulators.winrm.certificates import Issuer
 from tests.simulators.winrm.host import Agent, SimulatedHost
 from tests.simulators.winrm.wsman import WsmanServer
 from tests.windows.conftest import WindowsRunner
-from tests.wine.conftest import windows_machine
 from tests.wine.wine import PYTHON, Windows, WindowsMachine
-
-__all__ = ["windows_machine"]
 
 HERE = Path(__file__).parent
 PASSWORD_VARIABLE = "RAS_TEST_WINRM_PASSWORD"
@@ -67,17 +64,16 @@ class WinRmHost:
         return made
 
 
-@pytest.fixture(scope="session")
-def winrm_session(tmp_path_factory: pytest.TempPathFactory, windows_machine: WindowsMachine) -> Iterator[WinRmHost]:
-    """One host for all tests."""
-    folder = tmp_path_factory.mktemp("winrm")
+@contextlib.contextmanager
+def running_winrm_host(machine: WindowsMachine, folder: Path) -> Iterator[WinRmHost]:
+    """A host whose programs run on a Windows machine."""
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         accounts = folder / "accounts"  # where spnego's NTLM server looks
         accounts.write_text(f":{USER}:{PASSWORD}\nSIM:{USER}:{PASSWORD}\n", encoding="utf-8")
         patch.setenv("NTLM_USER_FILE", str(accounts))
         patch.setenv(PASSWORD_VARIABLE, PASSWORD)
-        windows = Windows(windows_machine, folder, uuid.uuid4().hex)
+        windows = Windows(machine, folder, uuid.uuid4().hex)
         patch.setattr(WinRmRunner, "mark", windows.mark)
         stack.callback(windows.end_all)
         agent = Agent(windows)
@@ -87,19 +83,6 @@ def winrm_session(tmp_path_factory: pytest.TempPathFactory, windows_machine: Win
         server = WsmanServer(issuer.issue("localhost"), host.execute, {USER: PASSWORD}, issuer.path)
         stack.callback(server.stop)
         yield WinRmHost(host, server, issuer, windows)
-
-
-@pytest.fixture
-def winrm_host(winrm_session: WinRmHost) -> Iterator[WinRmHost]:
-    """The host as one test finds it."""
-    winrm_session.host.reset()
-    winrm_session.server.faults.clear()
-    winrm_session.server.logins.clear()
-    winrm_session.server.refused.clear()
-    yield winrm_session
-    for other in winrm_session.others:
-        other.stop()
-    winrm_session.others.clear()
 
 
 @pytest.fixture

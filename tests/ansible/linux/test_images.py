@@ -9,14 +9,13 @@ import pytest
 from tests.ansible.linux.archive import sha256
 from tests.ansible.linux.conftest import Lab
 from tests.ansible.linux.test_linux_worker import changed
-from tests.docker.conftest import docker_daemon  # noqa: F401  a fixture
 from tests.docker.daemon import BASE, Daemon
 
 from ras_runner.hecras.project import Project
 
 
 @pytest.fixture
-def docker_lab(lab: Lab, docker_daemon: Daemon) -> Iterator[Lab]:  # noqa: F811
+def docker_lab(lab: Lab, docker_daemon: Daemon) -> Iterator[Lab]:
     """A Docker worker on this machine, whose daemon is that of the tests."""
     lab.add(
         "docker_workers",
@@ -37,7 +36,7 @@ def not_in_var(lab: Lab) -> tuple[str, str]:
     return "-e", f"hecras_image_record={lab.folder}/kept/original/hecras_image.json"
 
 
-def test_update_brings_an_image_and_pins_it(docker_lab: Lab, docker_daemon: Daemon, project: Project):  # noqa: F811
+def test_update_brings_an_image_and_pins_it(docker_lab: Lab, docker_daemon: Daemon, project: Project):
     lab = docker_lab
     assert changed(lab.play("playbooks/update_hecras.yml", *not_in_var(lab)), "box") > 0
     assert changed(lab.play("playbooks/update_hecras.yml", *not_in_var(lab)), "box") == 0
