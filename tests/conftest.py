@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from ras_runner.hecras.project import Project
 
 __all__ = ["docker_daemon", "sshd", "windows_host", "windows_machine", "winrm_host", "winrm_session"]
 
-settings.register_profile("ras-runner", derandomize=True, deadline=None, database=None)
+# programs under wine take several times as long, and what differs there needs no many examples
+_EXAMPLES = 20 if sys.platform == "win32" else 100
+settings.register_profile("ras-runner", derandomize=True, deadline=None, database=None, max_examples=_EXAMPLES)
 settings.load_profile("ras-runner")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

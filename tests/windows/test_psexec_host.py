@@ -146,6 +146,7 @@ def test_a_stalled_service_is_given_up_and_the_attempt_may_run(
 ):
     transport = transport_of(ready(plain_host))
     monkeypatch.setattr(psexec_service, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(psexec_module, "_CLAIM_SECONDS", 0.5)
     plain_host.state.faults["paexec-stall"] = [1]
     transport.put([Upload(b"", transport.root / "w" / "a1" / "run.cmd")])
     with pytest.raises(psexec_service.LostLaunchError, match="no answer within 1 s"):
