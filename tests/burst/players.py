@@ -24,7 +24,7 @@ from tests.commands import wait_until
 
 REPO = Path(__file__).resolve().parents[2]
 #: A machine costs two cores of this one when it starts.
-MACHINES_AT_ONCE = 4
+MACHINES_AT_ONCE = 3
 
 
 @dataclass

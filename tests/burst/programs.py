@@ -73,7 +73,9 @@ def _enable(name: str) -> None:
         first, pause = (_seconds(timer[key]) for key in ("OnBootSec", "OnUnitInactiveSec"))
         _detached(["sh", "-c", f"sleep {first}; while :; do {shlex.join(service)}; sleep {pause}; done"])
     else:
-        _detached(_command(name if name.endswith(".service") else f"{name}.service"))
+        service = _unit(name if name.endswith(".service") else f"{name}.service")["Service"]
+        who = ["runuser", "-u", service["User"], "--"] if "User" in service else []
+        _detached([*who, *shlex.split(service["ExecStart"])])
 
 
 def _unit(name: str) -> configparser.ConfigParser:
