@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def required(package: str, who: str, extra: str) -> ModuleType:
+def required(package: str, who: str, extra: str, step: str = "init worker") -> ModuleType:
     """A package that an extra brings.
 
     Args:
         package: its name.
         who: needs it, for the message: ``SSH workers``.
         extra: that brings it.
+        step: what it is needed for just now.
 
     Raises:
         OperatorError: it is not installed; says the command that installs it.
@@ -29,5 +30,5 @@ def required(package: str, who: str, extra: str) -> ModuleType:
         if error.name != package:
             raise
         raise OperatorError(
-            f"{who} need the package {package}", step="init worker", action=f"pip install ras-runner[{extra}]"
+            f"{who} need the package {package}", step=step, action=f"pip install ras-runner[{extra}]"
         ) from None

@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.unit.report.samples import HOSTILE, attempt, campaign, plan, write_unsteady
+from tests.unit.report.samples import HOSTILE, attempt, campaign, cost, plan, write_unsteady
 
 from ras_runner.report import write_report
 
@@ -133,13 +134,20 @@ def test_names_with_markup_stand_in_the_plot_as_they_are(chromium: Chromium, tmp
 
 
 def test_a_click_on_a_heading_sorts_the_table(chromium: Chromium, tmp_path: Path) -> None:
-    times = {"01": 30.0, "02": 1000.0, "03": 4.0}
-    index = write_report(campaign(*(plan(n, execution_time=t) for n, t in times.items())), tmp_path / "report")
+    rows = (("01", 30.0, Decimal("9.40")), ("02", 1000.0, None), ("03", 4.0, Decimal("3.00")))
+    plans = (plan(number, execution_time=seconds, cost=paid) for number, seconds, paid in rows)
+    index = write_report(campaign(*plans, cost=cost()), tmp_path / "report")
     source = index.read_text(encoding="utf-8")
     nonce = re.search(r"nonce-([\w-]+)", source)
     assert nonce
-    for clicks, order in ((1, ["03", "01", "02"]), (2, ["02", "01", "03"])):
-        click = "[...document.querySelectorAll('#plans th button')].find((b) => b.textContent === 'Time').click();"
+    for heading, clicks, order in (
+        ("Time", 1, ["03", "01", "02"]),
+        ("Time", 2, ["02", "01", "03"]),
+        ("USD", 1, ["02", "03", "01"]),
+    ):
+        click = (
+            f"[...document.querySelectorAll('#plans th button')].find((b) => b.textContent === '{heading}').click();"
+        )
         clicked = f'<script nonce="{nonce[1]}">{click * clicks}</script></body>'
         index.write_text(source.replace("</body>", clicked), encoding="utf-8")
         dom, console = chromium.open(index)

@@ -63,6 +63,7 @@ APPLY: dict[str, tuple[str, ...]] = {
     "worker-add-requested": (),
     "worker-drain-requested": (),
     "worker-refused": (),
+    "cost-recorded": (),
 }
 
 #: What events lack that were written before their kind had it.

@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.cli.output import duration, first_line, print_json, print_table, short, size, talk
+from ras_runner.cli.output import cost_words, duration, first_line, print_json, print_table, short, size, talk
 
 if TYPE_CHECKING:
+    from ras_runner.campaign.costs import CampaignCost
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.view import CampaignView
     from ras_runner.hecras.plan import Plan
+    from ras_runner.report.model import CostRow
 
 
 def open_journal(state_dir: Path | None) -> Journal:
@@ -160,11 +162,13 @@ def campaign_state(journal: Journal, view: CampaignView) -> str:
 
 def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
     """``ras-runner status``."""
+    from ras_runner.campaign.costs import campaign_cost
     from ras_runner.campaign.view import attempt_eta, campaign_view
 
     journal = open_journal(state_dir)
     view = campaign_view(journal, journal.campaign_id(campaign))
-    row = _campaign_row(journal, view)
+    cost = campaign_cost(journal, view)
+    row = {**_campaign_row(journal, view), "cost": cost.as_dict() if cost else None}
     tasks: list[dict[str, Any]] = []
     for task in view.tasks:
         attempt = task.running
@@ -177,6 +181,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
                 "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
                 "eta_seconds": attempt_eta(attempt) if attempt else None,
                 "message": task.message,
+                "cost": float(cost.plans[task.plan_number]) if cost and task.plan_number in cost.plans else None,
             }
         )
     if as_json:
@@ -196,6 +201,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
     ]
     title = (
         f"Campaign {view.id} ({row['state']}): {view.completed} of {len(view.tasks)} plans completed, {view.over} over"
+        + (f", {cost_words(cost)}" if cost else "")
     )
     print_table(title, ["plan", "title", "state", "worker", "done", "left", "message"], cells, right=(4, 5))
     if row["state"] == "interrupted":
@@ -248,10 +254,12 @@ def report(campaign: str | None, output: Path | None, state_dir: Path | None) ->
 def write_campaign_report(journal: Journal, view: CampaignView, output: Path | None) -> Path:
     """Write the HTML report of a campaign; returns its index.html."""
     from ras_runner import __version__
+    from ras_runner.campaign.costs import campaign_cost
     from ras_runner.engines.base import Stage
     from ras_runner.report.html import write_report
     from ras_runner.report.model import AttemptRow, CampaignReport, PlanRow
 
+    cost = campaign_cost(journal, view)
     rows = tuple(
         PlanRow(
             project=view.project.stem,
@@ -281,9 +289,39 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
                 for a in task.attempts
             ),
             bytes_staged=sum(a.bytes_staged for a in task.attempts),
+            cost=cost.plans.get(task.plan_number) if cost else None,
         )
         for task in view.tasks
     )
     state = campaign_state(journal, view)
-    model = CampaignReport(view.id, str(view.project), view.title, view.created, view.ended, state, rows, __version__)
+    model = CampaignReport(
+        view.id,
+        str(view.project),
+        view.title,
+        view.created,
+        view.ended,
+        state,
+        rows,
+        __version__,
+        _cost_row(cost) if cost else None,
+    )
     return write_report(model, output or journal.state_dir / "reports" / view.id)
+
+
+def _cost_row(cost: CampaignCost) -> CostRow:
+    from ras_runner.report.model import BurstRow, CostRow
+
+    bursts = tuple(
+        BurstRow(
+            record.burst,
+            record.cloud,
+            len(record.machines),
+            sum(machine.until - machine.since for machine in record.machines),
+            record.lines,
+            record.total,
+            record.final,
+            record.prices,
+        )
+        for record in cost.records
+    )
+    return CostRow(cost.currency, cost.total, cost.unassigned, cost.final, bursts)

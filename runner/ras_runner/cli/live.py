@@ -6,9 +6,10 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ras_runner.campaign.costs import campaign_cost
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view
-from ras_runner.cli.output import console, duration, style_of, talk
+from ras_runner.cli.output import console, cost_words, duration, style_of, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ _LAST_OVER = 6
 _LAST_NOTES = 4
 
 
-def render(view: CampaignView, notes: Sequence[str] = ()) -> RenderableType:
+def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "") -> RenderableType:
     """Running plans with their progress, the last that ended, the whole campaign in one line, and the last notes."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -62,6 +63,7 @@ def render(view: CampaignView, notes: Sequence[str] = ()) -> RenderableType:
         (f"{view.over} of {len(view.tasks)} ended", "bold"),
         f", {view.completed} completed, {waiting} waiting",
         f", about {duration(eta)} left" if eta is not None else "",
+        f", {cost}" if cost else "",
     )
     return Group(table, total, *(Text(note, "yellow") for note in notes))
 
@@ -102,7 +104,9 @@ class LiveView:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while True:
                     over = self._over.wait(_REFRESH_SECONDS)
-                    live.update(render(campaign_view(journal, self._campaign), tuple(self._notes)), refresh=True)
+                    view = campaign_view(journal, self._campaign)
+                    cost = cost_words(campaign_cost(journal, view))
+                    live.update(render(view, tuple(self._notes), cost), refresh=True)
                     if over:
                         return
         finally:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from ras_runner.campaign.costs import CampaignCost
+
 STYLES = {
     "completed": "green",
     "completed-with-warnings": "yellow",
@@ -87,6 +89,13 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def cost_words(cost: CampaignCost | None) -> str:
+    """``12.34 USD``, with ``so far`` while more may come; empty where nothing was rented."""
+    if cost is None:
+        return ""
+    return f"{cost.total} {cost.currency}" + ("" if cost.final else " so far")
 
 
 def size(count: int) -> str:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ras_runner.report.html import write_report
-from ras_runner.report.model import AttemptRow, CampaignReport, PlanRow
+from ras_runner.report.model import AttemptRow, BurstRow, CampaignReport, CostRow, PlanRow
 
-__all__ = ["AttemptRow", "CampaignReport", "PlanRow", "write_report"]
+__all__ = ["AttemptRow", "BurstRow", "CampaignReport", "CostRow", "PlanRow", "write_report"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 
@@ -50,6 +52,7 @@ class PlanRow:
         result: the published result HDF; None when there is none.
         attempts: in the order they were made.
         bytes_staged: bytes sent to workers for this plan.
+        cost: its part of what rented machines cost; None when it ran on none.
     """
 
     project: str
@@ -66,6 +69,43 @@ class PlanRow:
     result: Path | None
     attempts: tuple[AttemptRow, ...]
     bytes_staged: int
+    cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BurstRow:
+    """Machines that were rented for the campaign, and what they cost.
+
+    Attributes:
+        burst: id of the burst.
+        cloud: where it was.
+        machines: how many there were.
+        machine_seconds: the times that they were paid for, added up.
+        lines: amounts by what they were paid for.
+        total: their sum.
+        final: nothing more will come.
+        prices: what the amounts rest on.
+    """
+
+    burst: str
+    cloud: str
+    machines: int
+    machine_seconds: float
+    lines: Mapping[str, Decimal]
+    total: Decimal
+    final: bool
+    prices: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """What the campaign cost: ``unassigned`` was paid without a plan having run, ``final`` says nothing more comes."""
+
+    currency: str
+    total: Decimal
+    unassigned: Decimal
+    final: bool
+    bursts: tuple[BurstRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +121,7 @@ class CampaignReport:
         state: ``running``, ``finished`` or ``interrupted``.
         plans: one row a plan.
         version: version of ras-runner.
+        cost: what rented machines cost; None when there were none.
     """
 
     campaign_id: str
@@ -91,3 +132,4 @@ class CampaignReport:
     state: str
     plans: tuple[PlanRow, ...]
     version: str
+    cost: CostRow | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ras_runner.report import AttemptRow, CampaignReport, PlanRow
+from ras_runner.report import AttemptRow, BurstRow, CampaignReport, CostRow, PlanRow
 
 #: Start of every sample campaign, Unix seconds.
 START = 1_790_000_000.0
@@ -67,6 +68,13 @@ def campaign(*plans: PlanRow, **changes: Any) -> CampaignReport:
         version="0.1.0",
     )
     return replace(report, **changes)
+
+
+def cost(**changes: Any) -> CostRow:
+    """One burst of two machines that cost 12.40 USD, all of it for plans."""
+    lines = {"machines": Decimal("11.90"), "disks": Decimal("0.50"), "storage": Decimal("0.00")}
+    burst = BurstRow("b-0001", "aws", 2, 7200.0, lines, Decimal("12.40"), final=True, prices="own rates of 2026-01-31")
+    return replace(CostRow("USD", Decimal("12.40"), Decimal("0.00"), final=True, bursts=(burst,)), **changes)
 
 
 def write_unsteady(path: Path, *, river: str = "Creek", steps: int = 48, sections: int = 5) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.report.samples import HOSTILE, attempt, campaign, plan, write_unsteady
+from tests.unit.report.samples import HOSTILE, attempt, campaign, cost, plan, write_unsteady
 
 from ras_runner.errors import OperatorError
 from ras_runner.outcomes import Outcome
@@ -210,3 +211,31 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("a file", encoding="utf-8")
     with pytest.raises(OperatorError, match="choose another folder"):
         write_report(campaign(), tmp_path / "report")
+
+
+def test_the_cost_stands_at_the_top_in_the_table_with_each_plan_and_in_its_section(tmp_path: Path) -> None:
+    page = _write(tmp_path, plan("01", cost=Decimal("12.40")), plan("02"), cost=cost())
+    words = " ".join(page.text.split())
+    assert "Cost of rented machines12.40 USD" in words
+    assert "Cost12.40 USD" in words
+    assert "machines 11.90, disks 0.50 own rates of 2026-01-31" in words
+    assert "storage" not in words
+    assert "so far" not in words
+    assert [attrs["data-key"] for tag, attrs in page.tags if attrs.get("data-key") in ("12.40", "-1")] == [
+        "12.40",
+        "-1",
+    ]
+
+
+def test_a_cost_that_is_not_final_says_so_and_what_no_plan_pays_for(tmp_path: Path) -> None:
+    rows = cost(final=False, unassigned=Decimal("0.40"))
+    words = " ".join(_write(tmp_path, plan(), cost=rows).text.split())
+    assert "12.40 USD so far" in words
+    assert "Machines are still there: more will come." in words
+    assert "0.40 USD were paid without a plan having run." in words
+
+
+def test_a_campaign_without_rented_machines_says_nothing_of_cost(tmp_path: Path) -> None:
+    page = _write(tmp_path, plan())
+    assert "Cost" not in page.text
+    assert "USD" not in page.text
