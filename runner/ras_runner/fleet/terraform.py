@@ -109,6 +109,45 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not _NOT_OURS.fullmatch(name)}
 
 
+@dataclass(frozen=True)
+class TerraformState:
+    """The state of a burst as it lies on the disk.
+
+    Attributes:
+        path: of the file.
+
+    Every method raises InputError when it cannot be read.
+    """
+
+    path: Path
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            pass
+        raise InputError(
+            f"{self.path} is no state of Terraform",
+            step="read state",
+            action=f"put {self.path.name}.backup in its place, or remove what there is by its tags: ras-runner burst "
+            "sweep",
+        )
+
+    def left(self) -> list[str]:
+        """Addresses of the resources that it still has."""
+        found = [r for r in self._read().get("resources", []) if r.get("mode") == "managed" and r.get("instances")]
+        return sorted(f"{r['type']}.{r['name']}" for r in found)
+
+    def launch_token(self) -> str:
+        """Whose it is, by the tags among its outputs; empty when that is not known."""
+        tags = self._read().get("outputs", {}).get("tags", {}).get("value", {})
+        return str(tags.get("ras-runner:launch-token", "")) if isinstance(tags, dict) else ""
+
+
 @dataclass
 class Terraform:
     """Terraform for one burst.
@@ -140,6 +179,11 @@ class Terraform:
         return self.folder / "terraform.log"
 
     @property
+    def state(self) -> TerraformState:
+        """What it has made."""
+        return TerraformState(self.folder / "terraform.tfstate")
+
+    @property
     def _variables(self) -> Path:
         return self.folder / "variables.tfvars.json"
 
@@ -161,7 +205,7 @@ class Terraform:
         cache.mkdir(parents=True, exist_ok=True)
         # Terraform's own cache takes no two at once
         with oscalls.FileLock(cache / "ras-runner.lock").held(self.limit):
-            self._run("init", f"-backend-config=path={self.folder / 'terraform.tfstate'}", json_lines=False)
+            self._run("init", f"-backend-config=path={self.state.path}", json_lines=False)
 
     def plan(self) -> None:
         """Work out what is to be made, and ask the cloud all that can be asked before anything is bought."""
@@ -186,37 +230,6 @@ class Terraform:
             raise OperatorError(
                 f"{self.program.path} output -json printed no outputs: {plain(said)}", step=_STEP, log=str(self.log)
             ) from None
-
-    def state(self) -> dict[str, Any]:
-        """The state as it is on disk; empty before there is one.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        path = self.folder / "terraform.tfstate"
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(found, dict):
-                return found
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError):
-            pass
-        raise InputError(
-            f"{path} is no state of Terraform",
-            step="read state",
-            action=f"put back {path}.backup, or remove what there is by its tags: ras-runner burst sweep",
-        )
-
-    def left(self) -> list[str]:
-        """Addresses of the resources that the state still has."""
-        found = [r for r in self.state().get("resources", []) if r.get("mode") == "managed" and r.get("instances")]
-        return sorted(f"{r['type']}.{r['name']}" for r in found)
-
-    def launch_token(self) -> str:
-        """Whose state it is, by the tags among its outputs; empty when that is not known."""
-        tags = self.state().get("outputs", {}).get("tags", {}).get("value", {})
-        return str(tags.get("ras-runner:launch-token", "")) if isinstance(tags, dict) else ""
 
     def _env(self) -> dict[str, str]:
         import platformdirs

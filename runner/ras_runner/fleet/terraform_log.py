@@ -16,10 +16,13 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _DONE = {"create": "made", "update": "changed", "delete": "removed", "replace": "replaced"}
 _DOING = {"create": "making", "update": "changing", "delete": "removing", "replace": "replacing"}
 #: What is said in an error, and what a person does about it; the first that matches.
+_CREDENTIALS = (
+    r"ExpiredToken|RequestExpired|token (has|is) expired|InvalidClientTokenId|no valid credential|AuthFailure|"
+    r"SignatureDoesNotMatch|could not configure AzureCli|InvalidAuthenticationToken|AWS credentials"
+)
 _ACTIONS = (
     (
-        r"ExpiredToken|RequestExpired|token (has|is) expired|InvalidClientTokenId|no valid credential|AuthFailure|"
-        r"SignatureDoesNotMatch|could not configure AzureCli|InvalidAuthenticationToken",
+        _CREDENTIALS,
         "log on to the cloud again (the credentials are those of its own command line), then the same command again",
     ),
     (
@@ -123,6 +126,11 @@ def _paragraph(errors: list[str]) -> str:
 def action_for(problem: str) -> str:
     """What a person does about a problem; empty when that is not known."""
     return next((action for said, action in _ACTIONS if re.search(said, problem, re.IGNORECASE)), "")
+
+
+def about_credentials(problem: str) -> bool:
+    """Whether a person has to log on: another try without that finds the same."""
+    return re.search(_CREDENTIALS, problem, re.IGNORECASE) is not None
 
 
 def _name(address: object) -> str:

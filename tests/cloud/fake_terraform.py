@@ -17,13 +17,15 @@ import json, os, pathlib, signal, sys, time
 here = pathlib.Path({folder!r})
 argv = sys.argv[1:]
 command = next(a for a in argv if not a.startswith("-"))
+data = pathlib.Path(os.environ.get("TF_DATA_DIR", "."))
+record = data.parent / "burst.json"
+state = json.loads(record.read_text())["state"] if record.exists() else ""
 with (here / "calls.jsonl").open("a") as log:
-    log.write(json.dumps({{"argv": argv, "env": dict(os.environ), "command": command}}) + "\n")
+    log.write(json.dumps({{"argv": argv, "env": dict(os.environ), "command": command, "state": state}}) + "\n")
 script = json.loads((here / "script.json").read_text())
 steps = script.get(command, [])
 step = steps.pop(0) if steps else {{}}
 (here / "script.json").write_text(json.dumps(script))
-data = pathlib.Path(os.environ.get("TF_DATA_DIR", "."))
 
 
 def say(**line):
@@ -82,7 +84,7 @@ elif command == "apply":
     for address in MADE:
         done(address, "create")
     name, tags = values["name"], dict({{"ras-runner:launch-token": values["launch_token"]}})
-    found = dict(group=name, staging_bucket=script["bucket"], host_key_prefix="campaigns/c/hosts/AROA:", tags=tags)
+    found = dict(group=script.get("group", name), staging_bucket=script["bucket"], host_key_prefix="campaigns/c/hosts/AROA:", tags=tags)
     write(MADE, dict((k, dict(value=v)) for k, v in found.items()))
 elif command == "destroy":
     for address in MADE:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.commands import wait_until
-from tests.unit.fleet.fake_terraform import FakeTerraform
+from tests.cloud.fake_terraform import FakeTerraform
 
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet.terraform import Terraform, find_code, find_program
@@ -49,10 +49,10 @@ def test_a_life_from_nothing_to_nothing(driver: Terraform, fake: FakeTerraform, 
     driver.apply()
 
     assert driver.outputs()["group"] == "ras-1"
-    assert driver.launch_token() == "token-of-this-test"
-    assert driver.left() == ["aws_autoscaling_group.workers", "aws_s3_bucket.staging"]
+    assert driver.state.launch_token() == "token-of-this-test"
+    assert driver.state.left() == ["aws_autoscaling_group.workers", "aws_s3_bucket.staging"]
     driver.destroy()
-    assert driver.left() == []
+    assert driver.state.left() == []
     assert fake.commands() == ["init", "plan", "apply", "output", "destroy"]
     assert said == [
         "made aws_s3_bucket.staging (1 s)",
@@ -166,7 +166,7 @@ def test_interrupt_is_passed_on_once_and_raised_when_terraform_has_ended(
         driver.apply()
 
     assert (fake.folder / "interrupted").read_text() == "x"
-    assert driver.left() == ["aws_s3_bucket.staging"], "the state is written"
+    assert driver.state.left() == ["aws_s3_bucket.staging"], "the state is written"
 
 
 def test_terraform_that_does_not_end_is_ended(driver: Terraform, fake: FakeTerraform) -> None:
@@ -191,7 +191,7 @@ def test_terraform_that_takes_too_long_is_stopped(driver: Terraform, fake: FakeT
 def test_broken_state_is_told(driver: Terraform) -> None:
     (driver.folder / "terraform.tfstate").write_text("<html>", encoding="utf-8")
     with pytest.raises(InputError, match=r"is no state of Terraform"):
-        driver.left()
+        driver.state.left()
 
 
 def test_what_takes_long_is_told_now_and_then() -> None:
