@@ -107,10 +107,11 @@ def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode,
             f"  go on with:     ras-runner resume {campaign}\n  stop them with: ras-runner cancel {campaign}"
         )
         return EXIT_INTERRUPTED
-    return _conclude(journal, campaign, as_json=as_json)
+    return conclude(journal, campaign, as_json=as_json)
 
 
-def _conclude(journal: Journal, campaign: str, *, as_json: bool) -> int:
+def conclude(journal: Journal, campaign: str, *, as_json: bool) -> int:
+    """Print what became of a campaign's plans, and return the exit code for it."""
     view = campaign_view(journal, campaign)
     print_results(view, as_json=as_json)
     for task in view.tasks:
@@ -262,7 +263,7 @@ def watch(campaign: str | None, state_dir: Path | None) -> int:
             return EXIT_INPUT
         with LiveView(journal.state_dir, chosen):
             _wait_until_over(journal, chosen)
-    return _conclude(journal, chosen, as_json=False)
+    return conclude(journal, chosen, as_json=False)
 
 
 def demo(folder: Path) -> int:
