@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -131,8 +132,11 @@ class Same(RuleBasedStateMachine):
         losses=st.integers(1, 4),
         saves=st.none() | st.just(1.0),
         preemptions=st.integers(1, 2),
+        two_stages=st.booleans(),
     )
-    def begin(self, limit: int | None, losses: int, saves: float | None, preemptions: int) -> None:
+    def begin(
+        self, limit: int | None, losses: int, saves: float | None, preemptions: int, two_stages: bool
+    ) -> None:
         policy = Policy(
             retries=1,
             losses=losses,
@@ -147,6 +151,13 @@ class Same(RuleBasedStateMachine):
         self.tasks = 0
         self.held: dict[tuple[str, str], Stage] = {}
         self.now = 0.0
+        self.does = [("", ""), ("", ""), ("x", ""), ("", "x"), ("", "y")] if two_stages else [("", "")]
+        for n in range(4):  # so that there is a choice
+            self.workers[f"w{n}"] = ("", "")
+            self.feed(WorkerJoined(f"w{n}", 2, n // 3, steady=n != 1))
+        for affinity in ("g01", "g02", "g01"):
+            self.tasks += 1
+            self.feed(TaskAdded(f"p{self.tasks}", affinity=affinity))
 
     def feed(self, *events) -> None:
         decisions, plain = self.scheduler.handle(*events), self.plain.handle(*events)
@@ -160,11 +171,11 @@ class Same(RuleBasedStateMachine):
     @rule(
         slots=st.integers(1, 3),
         priority=st.integers(0, 1),
-        does=st.sampled_from([("", ""), ("", ""), ("", ""), ("x", ""), ("", "x"), ("y", ""), ("", "y")]),
         steady=st.booleans(),
         data=st.data(),
     )
-    def join(self, slots: int, priority: int, does: tuple[str, str], steady: bool, data) -> None:
+    def join(self, slots: int, priority: int, steady: bool, data) -> None:
+        does = data.draw(st.sampled_from(self.does))
         out = sorted(name for name in self.workers if not self.scheduler.takes_plans(name))
         name = data.draw(st.sampled_from([*out, f"w{len(self.workers)}"]))
         names = st.frozensets(st.integers(0, self.tasks).map(lambda n: f"p{n}"), max_size=3)
@@ -176,10 +187,10 @@ class Same(RuleBasedStateMachine):
         expected=st.none() | st.sampled_from([5.0, 50.0, 500.0]),
         size=st.none() | st.sampled_from([1.0, 30.0, 900.0]),
         kind=st.sampled_from(["steady", "unsteady"]),
-        affinity=st.sampled_from(["", "g01", "g02"]),
+        affinity=st.sampled_from(["g01", "g02", "g03"]),
         unable=st.frozensets(st.sampled_from(["w0", "w1", "w2"]), max_size=2),
         prepared=st.sampled_from([frozenset[str](), frozenset[str](), frozenset("x"), frozenset("xy")]),
-        count=st.integers(1, 6),
+        count=st.integers(1, 3),
     )
     def add(self, expected, size, kind, affinity, unable, prepared, count: int) -> None:
         for _ in range(count):
@@ -190,9 +201,16 @@ class Same(RuleBasedStateMachine):
             self.feed(task)
 
     @precondition(lambda self: self.held)
+    @rule(data=st.data(), seconds=st.none() | st.sampled_from([1.0, 100.0]))
+    def complete(self, data, seconds: float | None) -> None:
+        task, worker = data.draw(st.sampled_from(sorted(self.held)))
+        del self.held[task, worker]
+        self.feed(AttemptEnded(task, Outcome.COMPLETED, self.now, worker=worker, seconds=seconds))
+
+    @precondition(lambda self: self.held)
     @rule(
         data=st.data(),
-        outcome=st.sampled_from([Outcome.COMPLETED] * 4 + list(Outcome)),
+        outcome=st.sampled_from([Outcome.INFRASTRUCTURE_LOST, Outcome.PREEMPTED, *Outcome]),
         blame=st.sampled_from(Blame),
         seconds=st.none() | st.sampled_from([1.0, 10.0, 100.0]),
         later=st.sampled_from([0.0, 0.5, 40.0]),
@@ -227,3 +245,4 @@ class Same(RuleBasedStateMachine):
 
 
 TestSame = Same.TestCase
+TestSame.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
