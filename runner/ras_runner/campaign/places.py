@@ -269,9 +269,7 @@ class Places:
         counted = (usable, active) == (worker.usable, worker.active)
         if counted and place == worker.place and supply == worker.supply:
             return
-        sides = [
-            lane.side(worker.needs_prepared) for lane in self._lanes.values() if worker.name not in lane.unable
-        ]
+        sides = [lane.side(worker.needs_prepared) for lane in self._lanes.values() if worker.name not in lane.unable]
         if not counted:
             for side in sides:
                 side.count(worker, -1)

@@ -25,6 +25,7 @@ from ras_runner.campaign.scheduler import (
     TaskAdded,
     WorkerLeft,
 )
+from ras_runner.campaign.winners import SUPERSEDED
 from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import FileHasher
@@ -179,7 +180,7 @@ class _Run:
             )
             for row in tasks
         ]
-        events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage) for a in attached]
+        events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage, a.launched) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
             self.journal,
@@ -310,12 +311,19 @@ class _Run:
         """End an attempt that is not to go on: never launched, or its plan has gone from the project."""
         if worker is not None and row["state"] != "staging":
             worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
-        reason, blame = "given up by a later controller: never launched, or its plan is gone", Blame.NOBODY
+        outcome, blame = Outcome.INFRASTRUCTURE_LOST, Blame.NOBODY
+        reason = "given up by a later controller: never launched, or its plan is gone"
+        if self._has_result(row["plan"]):
+            outcome, reason = Outcome.CANCELLED, SUPERSEDED
         if worker is None:  # it is stopped by the next controller that reaches the worker
             reason, blame = f"given up: its worker {row['worker']} was drained and is not to be had", Blame.WORKER
-        self.journal.record_all(self.campaign, [attempt_ended(row["id"], Outcome.INFRASTRUCTURE_LOST, reason, blame)])
+        self.journal.record_all(self.campaign, [attempt_ended(row["id"], outcome, reason, blame)])
         if worker is not None:
             self._clean(row)
+
+    def _has_result(self, plan: str) -> bool:
+        row = self.journal.row("SELECT outcome FROM tasks WHERE campaign = ? AND plan = ?", self.campaign, plan)
+        return row is not None and row["outcome"] is not None and Outcome(row["outcome"]).success
 
     def _clean(self, row: Row) -> None:
         worker = self.workers.get(row["worker"])

@@ -27,7 +27,6 @@ A decision costs O(log n) of workers and tasks: see :mod:`ras_runner.campaign.pl
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -226,10 +225,8 @@ class Scheduler:
     def _add(self, event: TaskAdded) -> None:
         if event.task in self._tasks:
             raise ValueError(f"task {event.task} is there already")
-        if event.expected is not None:
-            kind, size = "", event.expected
-        else:
-            kind, size = (_NO_KIND, None) if event.size is None else (event.kind or "size", event.size)
+        kind, size = (event.kind or "size", event.size) if event.expected is None else ("", event.expected)
+        kind = _NO_KIND if size is None else kind
         lane = self._places.lane(event.unable)
         lane.tasks += 1
         task = Task(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ras_runner.campaign.places import Lane
     from ras_runner.outcomes import Outcome
 
-#: Losses, then minus the size: a plan that lost its worker lets others go first, lest one plan that kills workers is the
-#: probe of each. Then the place in the campaign.
+#: Losses, then minus the size: a plan that lost its worker lets others go first, lest one plan that kills workers is
+#: the probe of each. Then the place in the campaign.
 _Order = tuple[int, float, int]
 _NOTHING: frozenset[Any] = frozenset()
 
@@ -72,6 +72,7 @@ class Task:
     outcome: Outcome | None = None
     queue: Queue | None = None
     entry: tuple[_Order, Task] | None = None
+
 
 class Queue:
     """Waiting tasks that can go to the same places, and whose sizes can be compared: the largest first.

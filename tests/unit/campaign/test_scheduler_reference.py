@@ -134,9 +134,7 @@ class Same(RuleBasedStateMachine):
         preemptions=st.integers(1, 2),
         two_stages=st.booleans(),
     )
-    def begin(
-        self, limit: int | None, losses: int, saves: float | None, preemptions: int, two_stages: bool
-    ) -> None:
+    def begin(self, limit: int | None, losses: int, saves: float | None, preemptions: int, two_stages: bool) -> None:
         policy = Policy(
             retries=1,
             losses=losses,
