@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _SEEN = 16
 #: Lanes that nothing runs on are kept until there are so many.
 _LANES = 8
-#: Workers with the inputs of a task that are looked at for it.
-_HOLDERS = 64
+#: Workers that are looked at for one that has the inputs of a task.
+_LOOKS = 64
 
 Key = TypeVar("Key", bound="tuple[int | float, ...]")
 #: Queue priority, minus the grade of its speed, minus the room: the first is the best.
@@ -182,12 +182,12 @@ class Places:
         self.workers: dict[str, Worker] = {}
         self.now = -math.inf
         #: Workers with room.
-        self.roomy = 0
+        self.roomy: dict[str, Worker] = {}
         #: What is prepared for -> slots that would solve it now.
         self.supply: Counter[str] = Counter()
         self._lanes: dict[frozenset[str], Lane] = {}
         self._rests: list[tuple[float, str]] = []
-        #: Inputs -> the workers with room that have them.
+        #: Inputs -> the workers that have them.
         self._holders: dict[str, dict[str, Worker]] = {}
 
     def lane(self, unable: frozenset[str]) -> Lane:
@@ -209,6 +209,8 @@ class Places:
         before = self.workers.get(worker.name)
         if before is not None:
             worker.seen, worker.held, worker.speed = before.seen, before.held, before.speed
+            for affinity in worker.seen:
+                self._holders[affinity][worker.name] = worker
         self.workers[worker.name] = worker
         heapq.heapify(worker.free)
         self.update(worker)
@@ -239,12 +241,9 @@ class Places:
         worker.held[task] = slot
         if affinity not in worker.seen:
             worker.seen[affinity] = None
-            if worker.place is not None:
-                self._hold(worker, affinity)
+            self._holders.setdefault(affinity, {})[worker.name] = worker
             if len(worker.seen) > _SEEN:
-                oldest = next(iter(worker.seen))
-                del worker.seen[oldest]
-                self._unhold(worker, oldest)
+                self._forget(worker, next(iter(worker.seen)))
         if slot >= 0:
             if worker.free[0] == slot:
                 heapq.heappop(worker.free)
@@ -274,14 +273,15 @@ class Places:
             for side in sides:
                 side.count(worker, -1)
         self.supply[worker.needs_prepared] += supply - worker.supply
-        had_room = worker.place is not None
         worker.usable, worker.active, worker.place, worker.supply = usable, active, place, supply
         for side in sides:
             if not counted:
                 side.count(worker, 1)
             side.move(worker)
-        if had_room != (place is not None):
-            self._turn(worker)
+        if place is not None:
+            self.roomy[worker.name] = worker
+        else:
+            self.roomy.pop(worker.name, None)
 
     def choose(
         self, lane: Lane, sides: Iterable[str], *, steady: bool, avoid: Collection[str], affinity: str
@@ -304,16 +304,20 @@ class Places:
             best = self._best(indices, ())
         if best is None or affinity in best.seen:
             return best
-        holders = [
+        holders = self._holders.get(affinity, {})
+        fewer = holders if len(holders) < len(self.roomy) else self.roomy
+        nearer = [
             worker
-            for worker in islice(self._holders.get(affinity, {}).values(), _HOLDERS)
-            if worker.priority == best.priority
+            for worker in islice(fewer.values(), _LOOKS)
+            if worker.place is not None
+            and affinity in worker.seen
+            and worker.priority == best.priority
             and worker.needs_prepared in sides
             and worker.name not in lane.unable
             and (worker.steady or not steady)
             and (worker.name in avoid) == avoided
         ]
-        return min(holders, key=_order, default=best)
+        return min(nearer, key=_order, default=best)
 
     def fastest(self, lane: Lane, *, steady: bool, avoid: Collection[str]) -> Worker | None:
         """The fastest worker with room that runs whole plans and is not to be avoided."""
@@ -328,22 +332,13 @@ class Places:
         names = [name for name in (index.best(avoid) for index in indices) if name is not None]
         return min((self.workers[name] for name in names), key=_order, default=None)
 
-    def _turn(self, worker: Worker) -> None:
-        """It has room now, or has none any more."""
-        self.roomy += 1 if worker.place is not None else -1
-        change = self._hold if worker.place is not None else self._unhold
-        for affinity in worker.seen:
-            change(worker, affinity)
-
-    def _hold(self, worker: Worker, affinity: str) -> None:
-        self._holders.setdefault(affinity, {})[worker.name] = worker
-
-    def _unhold(self, worker: Worker, affinity: str) -> None:
-        holders = self._holders.get(affinity)
-        if holders is not None:
-            holders.pop(worker.name, None)
-            if not holders:
-                del self._holders[affinity]
+    def _forget(self, worker: Worker, affinity: str) -> None:
+        """A worker is no longer taken to have these inputs."""
+        del worker.seen[affinity]
+        holders = self._holders[affinity]
+        del holders[worker.name]
+        if not holders:
+            del self._holders[affinity]
 
 
 def _order(worker: Worker) -> tuple[_Place, str]:

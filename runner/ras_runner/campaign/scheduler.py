@@ -383,7 +383,7 @@ class Scheduler:
         return decisions
 
     def _fill(self) -> list[Decision]:
-        if not self._waiting.count or not self._places.roomy or self._full():
+        if not self._waiting.count or not self._has_room():
             return []
         if not self._two_stages:
             return self._give_slots(self._place)
@@ -401,12 +401,12 @@ class Scheduler:
         decisions: list[Decision] = []
 
         def give(task: Task) -> bool:
-            placed = None if self._full() else place(task)
+            placed = place(task)
             if placed is not None:
                 decisions.append(self._start(task, *placed))
             return placed is not None
 
-        self._waiting.give(wanted, give)
+        self._waiting.give(wanted, give, self._has_room)
         return decisions
 
     def _start(self, task: Task, worker: Worker, stage: Stage) -> Start:
@@ -414,9 +414,9 @@ class Scheduler:
         self._occupy(task, worker, slot, stage, self._places.now)
         return Start(task.name, worker.name, slot, stage)
 
-    def _full(self) -> bool:
+    def _has_room(self) -> bool:
         limit = self.policy.max_concurrent
-        return limit is not None and self._running >= limit
+        return bool(self._places.roomy) and (limit is None or self._running < limit)
 
     def _place_prepared(self, task: Task) -> tuple[Worker, Stage] | None:
         worker = self._choose(task, task.prepared)
@@ -451,13 +451,13 @@ class Scheduler:
 
     def _run_twice(self) -> list[Decision]:
         """Where nothing waits, give free workers the plans that are late on theirs."""
-        if self.policy.second_saves is None or self._waiting.count or not self._places.roomy or not self._busy:
+        if self.policy.second_saves is None or self._waiting.count or not self._busy or not self._has_room():
             return []
-        if self._full() or not self._late.due(len(self._busy)):
+        if not self._late.due(len(self._busy)):
             return []
         decisions: list[Decision] = []
         for task in self._late.candidates(self._busy.values()):
-            if self._full() or not self._places.roomy:
+            if not self._has_room():
                 break
             elsewhere = task.avoid | {task.runs[0].worker}
             worker = self._places.fastest(task.lane, steady=self._needs_steady(task), avoid=elsewhere)

@@ -144,14 +144,16 @@ class Waiting:
         if not queue.live:
             del self._queues[queue.lane.unable, queue.prepared, queue.kind, queue.steady]
 
-    def give(self, wanted: Callable[[Queue], bool], place: Callable[[Task], bool]) -> None:
+    def give(
+        self, wanted: Callable[[Queue], bool], place: Callable[[Task], bool], more: Callable[[], bool]
+    ) -> None:
         """Offer tasks in order of their losses, longest first, to ``place``, which takes what finds a place out.
 
-        A queue whose task has found none is left alone: no other of it would.
+        A queue whose task has found none is left alone: no other of it would. ``more`` says whether to go on.
         """
         heads = [self._rank(queue) for queue in self._queues.values() if wanted(queue)]
         heapq.heapify(heads)
-        while heads:
+        while heads and more():
             _, _, queue = heads[0]
             if place(queue.head()) and queue.live:
                 heapq.heapreplace(heads, self._rank(queue))

@@ -43,7 +43,7 @@ class PlainScheduler(Scheduler):
     def _offer(self, place) -> list[Decision]:
         decisions: list[Decision] = []
         for task in sorted(self._tasks.values(), key=self._rank):
-            if task.outcome is not None or task.runs or self._full():
+            if task.outcome is not None or task.runs or not self._has_room():
                 continue
             placed = place(task)
             if placed is not None:
