@@ -28,6 +28,7 @@ from ras_runner.campaign.scheduler import (
     TaskAdded,
     WorkerLeft,
 )
+from ras_runner.campaign.winners import SUPERSEDED
 from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import FileHasher
@@ -218,7 +219,7 @@ class _Run:
             )
             for row in tasks
         ]
-        events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage) for a in attached]
+        events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage, a.launched) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
             self.journal,
@@ -361,16 +362,23 @@ class _Run:
         if worker is not None and row["state"] != "staging":
             worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
         reason, outcome, blame = _GIVEN_UP, Outcome.INFRASTRUCTURE_LOST, Blame.NOBODY
-        if row["worker"] in self.gone:
-            reason, outcome = _TAKEN, Outcome.PREEMPTED
-        elif worker is None:  # it is stopped by the next controller that reaches the worker
+        gone = row["worker"] in self.gone
+        if self._has_result(row["plan"]):
+            outcome, reason = Outcome.CANCELLED, SUPERSEDED
+        elif gone:
+            outcome, reason = Outcome.PREEMPTED, _TAKEN
+        if worker is None and not gone:  # it is stopped by the next controller that reaches the worker
             reason, blame = f"given up: its worker {row['worker']} was drained and is not to be had", Blame.WORKER
         ended = [attempt_ended(row["id"], outcome, reason, blame)]
-        if row["worker"] in self.gone:
+        if gone:
             ended.append(("attempt-cleaned", {"attempt": row["id"]}))
         self.journal.record_all(self.campaign, ended)
         if worker is not None:
             self._clean(row)
+
+    def _has_result(self, plan: str) -> bool:
+        row = self.journal.row("SELECT outcome FROM tasks WHERE campaign = ? AND plan = ?", self.campaign, plan)
+        return row is not None and row["outcome"] is not None and Outcome(row["outcome"]).success
 
     def _clean(self, row: Row) -> None:
         worker = self.workers.get(row["worker"])

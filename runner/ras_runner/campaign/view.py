@@ -62,9 +62,10 @@ class TaskView:
 
     @property
     def running(self) -> AttemptView | None:
-        """The attempt that is under way."""
-        last = self.attempts[-1] if self.attempts else None
-        return last if self.outcome is None and last is not None and last.state != "ended" else None
+        """The attempt that is under way; of two, the later one."""
+        if self.outcome is not None:
+            return None
+        return next((attempt for attempt in reversed(self.attempts) if attempt.state != "ended"), None)
 
     @property
     def state(self) -> str:

@@ -6,13 +6,14 @@ import contextlib
 import shutil
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ras_runner.campaign.attempt import Attempt, Verified, begin, keep_log, publish_attempt, verify
 from ras_runner.campaign.journal import Journal, JournalError
 from ras_runner.campaign.prepared import PREPARED, NotPreparedError, first_stage
 from ras_runner.campaign.scheduler import Blame
+from ras_runner.campaign.winners import SUPERSEDED, Winners
 from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hecras.results import Problem
@@ -78,6 +79,7 @@ class Work:
         prepared: keeps what first stages leave.
         report: takes the reports; called from the threads.
         keep_workspaces: published results are copies, as the workspaces stay.
+        winners: who publishes, of the attempts of one plan.
     """
 
     journal: Journal
@@ -85,6 +87,7 @@ class Work:
     prepared: PreparedStore
     report: Callable[[Report], None]
     keep_workspaces: bool = False
+    winners: Winners = field(default_factory=Winners)
 
     def log_path(self, attempt: str) -> Path:
         """Where the streams of an attempt are kept."""
@@ -176,10 +179,16 @@ class Work:
         )
 
     def _publish(self, attempt: Attempt, verified: Verified) -> Report:
+        if not self.winners.claim(attempt):
+            return Ended(attempt, Outcome.CANCELLED, SUPERSEDED)
         try:
             publish_attempt(attempt, verified, keep=self.keep_workspaces)
         except OperatorError as error:
+            self.winners.release(attempt)
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), verified=verified, unpublished=True)
+        except Exception:
+            self.winners.release(attempt)
+            raise
         return Ended(attempt, verified.summary.outcome, verified.summary.reason, verified=verified)
 
     def _guarded(self, attempt: Attempt, work: Callable[[], Report]) -> None:
