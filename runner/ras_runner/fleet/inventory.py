@@ -16,6 +16,7 @@ from ras_runner.fleet.workers_file import WorkersFile, is_workers_file, parse_wo
 GROUP_TYPES = {
     "local": "local",
     "docker_workers": "docker",
+    "dask_workers": "dask",
     "slurm_workers": "slurm",
     "ssh_workers": "ssh",
     "windows_workers": "psexec",

@@ -36,6 +36,7 @@ class WorkerType:
 
 
 WORKER_TYPES: dict[str, WorkerType] = {
+    "dask": WorkerType("ras_runner.workers.dask", "init_dask_worker", "dask", spec="DaskSpec"),
     "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker", spec="DockerSpec"),
     "local": WorkerType("ras_runner.workers.local", "init_local_worker", spec="LocalSpec"),
     "psexec": WorkerType("ras_runner.workers.psexec", "init_psexec_worker", "windows", spec="PsExecSpec"),

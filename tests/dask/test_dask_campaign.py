@@ -1,0 +1,73 @@
+"""Plans on a Dask cluster whose parts go away, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.commands import Runner, wait_until
+from tests.dask.cluster import DaskCluster, running_cluster
+
+from ras_runner.errors import InputError, OperatorError, TransientError
+from ras_runner.hecras.project import Project
+from ras_runner.workers.registry import make_worker
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path):
+    """A cluster that a test may break."""
+    with running_cluster(tmp_path / "dask") as cluster:
+        yield cluster
+
+
+def runner_on(cluster: DaskCluster, folder: Path, **more: object) -> Runner:
+    parameters = cluster.parameters(folder / "worker", **more)
+    variables = {f"ras_{name}": value for name, value in parameters.items()}
+    return Runner(folder, group="dask_workers", variables=variables)
+
+
+def test_a_lost_worker_costs_no_plan_and_leaves_nothing_running(
+    own_cluster: DaskCluster, project: Project, tmp_path: Path
+):
+    own_cluster.add("first")
+    own_cluster.add("second")
+    runner = runner_on(own_cluster, tmp_path)
+    runner.environment["RAS_STANDIN_PACE"] = "0.02"
+    controller = runner.start_running(2, project.folder, "--plans", "1,2,3")
+    wait_until(lambda: len(runner.engines()) >= 2, "engines run")
+    own_cluster.kill("first")
+    assert controller.wait(120) == 0
+    assert {t["state"] for t in runner.tasks().values()} == {"completed"}
+    lost = [row for row in runner.attempts() if row["outcome"] not in ("completed",)]
+    assert len(lost) == 1
+    assert "has ended" in lost[0]["message"] or "has gone" in lost[0]["message"]
+    runner.check_no_engine_runs()
+
+
+def test_only_workers_with_the_resources_are_used(own_cluster: DaskCluster, tmp_path: Path):
+    own_cluster.add("plain", threads=4)
+    own_cluster.add("ras", threads=4, resources="ras=3")
+    worker = make_worker("dask", own_cluster.parameters(tmp_path / "worker", resources={"ras": 1.5}))
+    assert worker.max_parallel_plans == 2
+    with pytest.raises(OperatorError, match=r"no worker with resources"):
+        make_worker("dask", own_cluster.parameters(tmp_path / "worker", resources={"ras": 4}))
+
+
+def test_what_is_wrong_is_said_before_anything_runs(own_cluster: DaskCluster, tmp_path: Path):
+    with pytest.raises(OperatorError, match="has no worker"):
+        make_worker("dask", own_cluster.parameters(tmp_path))
+    later = make_worker("dask", own_cluster.parameters(tmp_path, cores_total=3))
+    assert later.max_parallel_plans == 3
+    own_cluster.add("a")
+    elsewhere = own_cluster.parameters(tmp_path, worker_folder="/nowhere")
+    with pytest.raises(OperatorError, match="does not see"):
+        make_worker("dask", elsewhere)
+    with pytest.raises(OperatorError, match=r"has no /opt/none"):
+        make_worker("dask", own_cluster.parameters(tmp_path, standin_command="/opt/none"))
+    with pytest.raises(OperatorError, match="runs on Linux, and os is windows"):
+        make_worker("dask", own_cluster.parameters(tmp_path, os="windows", worker_folder=r"Z:\x"))
+    with pytest.raises(InputError, match="tls_ca_file"):
+        make_worker("dask", own_cluster.parameters(tmp_path, scheduler_address="tls://h:1"))
+    own_cluster.stop()
+    with pytest.raises(TransientError, match="does not answer"):
+        make_worker("dask", own_cluster.parameters(tmp_path))
