@@ -116,3 +116,17 @@ def running_cluster(folder: Path, tls: tuple[str, ...] = ()) -> Iterator[DaskClu
         yield cluster
     finally:
         cluster.stop()
+
+
+def certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """An authority's certificate, and one that it has signed with its key, for both ends on loopback."""
+    folder.mkdir()
+    paths = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+    openssl = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-x509"]
+    authority = ["-days", "2", "-subj", "/CN=tests", "-keyout", str(folder / "ca.key"), "-out", str(paths[0])]
+    signed = ["-days", "2", "-subj", "/CN=127.0.0.1", "-CA", str(paths[0]), "-CAkey", str(folder / "ca.key")]
+    leaf = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"]
+    files = ["-keyout", str(paths[2]), "-out", str(paths[1])]
+    for arguments in (authority, [*signed, *leaf, *files]):
+        subprocess.run([*openssl, *arguments], check=True, capture_output=True)
+    return paths

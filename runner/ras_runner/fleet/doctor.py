@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Worker type -> module with ``checks(parameters)``.
 CHECKS = {
+    "dask": "ras_runner.fleet.checks.dask",
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
     "psexec": "ras_runner.fleet.checks.psexec",

@@ -111,9 +111,7 @@ def init_dask_worker(parameters: Mapping[str, Any]) -> Worker:
         TransientError: the scheduler does not answer.
     """
     spec = validated(DaskSpec, parameters, "worker type dask")
-    distributed_module()
-    cluster = Cluster(spec.scheduler_address, _tls(spec), dict(spec.resources), spec.priority)
-    engine, programs = _engine(spec)
+    cluster = cluster_of(spec)
     shared = spec.shared_folder.expanduser().absolute()
     try:
         shared.mkdir(parents=True, exist_ok=True)
@@ -122,21 +120,77 @@ def init_dask_worker(parameters: Mapping[str, Any]) -> Worker:
             f"the shared folder {shared} cannot be made: {error.strerror}", step=_STEP, action="give another one"
         ) from error
     transport = DaskTransport(cluster, spec.root, shared)
-    _check_versions(cluster)
-    workers = cluster.workers()
-    if not workers and not spec.cores_total:
-        asked = f" with resources {dict(spec.resources)}" if spec.resources else ""
-        raise OperatorError(
-            f"the Dask scheduler has no worker{asked}",
-            step=_STEP,
-            host=spec.scheduler_address,
-            action="start some (dask worker --no-nanny --memory-limit 0 --nthreads SLOTS), or give cores_total when "
-            "they come later",
-        )
-    _check_workers(spec, transport, list(workers), programs)
+    check_versions(cluster)
+    workers = workers_of(spec, cluster)
+    for worker, (cause, action) in problems(spec, transport, list(workers)).items():
+        raise OperatorError(cause, step=_STEP, host=f"Dask worker {worker}", action=action)
     if not spec.cores_total:
         spec = spec.model_copy(update={"cores_total": cluster.slots(workers) * spec.cores_per_plan})
-    return Worker("dask", spec, engine, transport)
+    return Worker("dask", spec, _engine(spec)[0], transport)
+
+
+def cluster_of(spec: DaskSpec) -> Cluster:
+    """The way to its scheduler; nothing is reached.
+
+    Raises:
+        OperatorError: distributed is not installed, or a file for TLS cannot be read.
+    """
+    distributed_module()
+    return Cluster(spec.scheduler_address, _tls(spec), dict(spec.resources), spec.priority)
+
+
+def check_versions(cluster: Cluster) -> str:
+    """Dask promises nothing between releases: they are to be of one month.
+
+    Returns:
+        Ours.
+
+    Raises:
+        OperatorError: those of the scheduler or of a worker differ; says which.
+    """
+    versions = cluster.versions()
+    ours = versions["this machine"]
+    others = {who: version for who, version in versions.items() if version.split(".")[:2] != ours.split(".")[:2]}
+    if others:
+        said = ", ".join(f"{who} has {version}" for who, version in others.items())
+        raise OperatorError(
+            f"releases of Dask's distributed differ: this machine has {ours}, {said}",
+            step=_STEP,
+            host=cluster.address,
+            action=f"install one release everywhere: pip install distributed=={ours}",
+        )
+    return ours
+
+
+def workers_of(spec: DaskSpec, cluster: Cluster) -> dict[str, dict[str, Any]]:
+    """The Dask workers that plans can go to, by address.
+
+    Raises:
+        OperatorError: there are none, and ``cores_total`` does not say that they come later.
+    """
+    workers = cluster.workers()
+    if workers or spec.cores_total:
+        return workers
+    asked = f" with resources {dict(spec.resources)}" if spec.resources else ""
+    raise OperatorError(
+        f"the Dask scheduler has no worker{asked}",
+        step=_STEP,
+        host=spec.scheduler_address,
+        action="start some (dask worker --no-nanny --memory-limit 0 --nthreads SLOTS), or give cores_total when "
+        "they come later",
+    )
+
+
+def problems(spec: DaskSpec, transport: DaskTransport, workers: list[str]) -> dict[str, tuple[str, str]]:
+    """What keeps Dask workers from running plans, and what to do, by their addresses; plans could go to each."""
+    if not workers:
+        return {}
+    probe = transport.new_probe()
+    try:
+        found = transport.cluster.ask_workers(workers, str(transport.root), probe, _engine(spec)[1])
+    finally:
+        transport.remove_probe(probe)
+    return {worker: problem for worker, said in found.items() if (problem := _problem(spec, said))}
 
 
 def _tls(spec: DaskSpec) -> Tls | None:
@@ -157,36 +211,6 @@ def _engine(spec: DaskSpec) -> tuple[Engine, list[str]]:
         return RemoteHecRasWindowsEngine(PureWindowsPath(spec.ras_exe_path), spec.version), [spec.ras_exe_path]
     folder = PurePosixPath(spec.hecras_folder)
     return HecRasLinuxEngine(folder, spec.version or folder.name), [spec.hecras_folder]
-
-
-def _check_versions(cluster: Cluster) -> None:
-    """Dask promises nothing between releases: they are to be of one month."""
-    versions = cluster.versions()
-    ours = versions["this machine"]
-    others = {who: version for who, version in versions.items() if version.split(".")[:2] != ours.split(".")[:2]}
-    if others:
-        said = ", ".join(f"{who} has {version}" for who, version in others.items())
-        raise OperatorError(
-            f"releases of Dask's distributed differ: this machine has {ours}, {said}",
-            step=_STEP,
-            host=cluster.address,
-            action=f"install one release everywhere: pip install distributed=={ours}",
-        )
-
-
-def _check_workers(spec: DaskSpec, transport: DaskTransport, workers: list[str], programs: list[str]) -> None:
-    """What is wrong with any of the workers that are there is a person's to mend: plans could go to each."""
-    if not workers:
-        return
-    probe = transport.new_probe()
-    try:
-        found = transport.cluster.ask_workers(workers, str(transport.root), probe, programs)
-    finally:
-        transport.remove_probe(probe)
-    for worker, said in found.items():
-        if problem := _problem(spec, said):
-            cause, action = problem
-            raise OperatorError(cause, step=_STEP, host=f"Dask worker {worker}", action=action)
 
 
 def _problem(spec: DaskSpec, said: Any) -> tuple[str, str] | None:
