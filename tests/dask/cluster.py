@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: The stand-in of this installation, as a Dask worker would have it.
 STANDIN = Path(sys.executable).with_name("ras-standin")
 #: No dashboard, and no question to the scheduler's host about its cores or its version.
-_QUIET = {"DASK_DISTRIBUTED__DIAGNOSTICS__NVML": "False", "PYTHONWARNINGS": "ignore"}
+QUIET = {"DASK_DISTRIBUTED__DIAGNOSTICS__NVML": "False", "PYTHONWARNINGS": "ignore"}
 
 
 class DaskUnavailable(Exception):  # noqa: N818  a reason to skip, not an error
@@ -95,7 +95,7 @@ class DaskCluster:
         command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments]
         env = {k: v for k, v in os.environ.items() if not k.startswith("RAS_")}
         with log.open("ab") as out:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**env, **_QUIET})
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**env, **QUIET})
 
 
 @contextlib.contextmanager
