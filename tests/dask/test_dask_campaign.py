@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,9 @@ def test_a_lost_worker_costs_no_plan_and_leaves_nothing_running(
     own_cluster.kill("first")
     assert controller.wait(120) == 0
     assert {t["state"] for t in runner.tasks().values()} == {"completed"}
-    lost = [row for row in runner.attempts() if row["outcome"] not in ("completed",)]
-    assert len(lost) == 1
-    assert "has ended" in lost[0]["message"] or "has gone" in lost[0]["message"]
+    (lost,) = [row for row in runner.attempts() if row["outcome"] != "completed"]
+    assert (lost["outcome"], lost["blame"]) == ("infrastructure-lost", "part")
+    assert "the Dask worker that ran it has" in lost["message"]
     runner.check_no_engine_runs()
 
 
@@ -79,6 +80,17 @@ def test_what_is_wrong_is_said_before_anything_runs(own_cluster: DaskCluster, tm
     own_cluster.stop()
     with pytest.raises(TransientError, match="does not answer"):
         make_worker("dask", own_cluster.parameters(tmp_path))
+
+
+def test_no_time_limit_runs_while_a_plan_is_queued(own_cluster: DaskCluster, project: Project, tmp_path: Path):
+    runner = runner_on(own_cluster, tmp_path, cores_total=1)
+    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1", "--timeout", "0.05")
+    wait_until(lambda: runner.tasks().get("01", {}).get("state") == "queued", "it is queued")
+    (attempt,) = runner.attempts()
+    wait_until(lambda: time.time() - attempt["launched"] > 3.0, "it would be late")
+    own_cluster.add("late")
+    assert controller.wait(60) == 0
+    assert len(runner.attempts()) == 1
 
 
 @pytest.mark.usefixtures("short_patience")

@@ -30,6 +30,7 @@ CHECKS = {
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
     "psexec": "ras_runner.fleet.checks.psexec",
+    "slurm": "ras_runner.fleet.checks.slurm",
     "ssh": "ras_runner.fleet.checks.ssh",
     "winrm": "ras_runner.fleet.checks.winrm",
 }

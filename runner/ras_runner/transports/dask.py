@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ras_runner.errors import TransientError, WorkerError
+from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
 from ras_runner.transports.dask_task import OVER, RUN_BY, STOP
 from ras_runner.transports.local import LocalTransport
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from ras_runner.transports.dask_cluster import Cluster
 
+#: In an attempt's folder: as old as its launch.
+SUBMITTED = "submitted"
 #: How long the tree of an attempt may take to end, seconds.
 _STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.05
@@ -94,6 +97,7 @@ class DaskTransport:
             TransientError, OperatorError: the scheduler does not answer, or refuses.
         """
         del cores, campaign  # a plan takes the resources that the worker was told
+        self.files.put([Upload(b"", self.here(folder) / SUBMITTED)])
         self.cluster.submit(key(attempt), attempt, str(folder), script)
         return key(attempt)
 
@@ -105,17 +109,44 @@ class DaskTransport:
         over = {probe.attempt: self._said(probe.folder, OVER) for probe in probes}
         silent = [p.attempt for p in probes if key(p.attempt) not in going_on and over[p.attempt] is None]
         there = self.cluster.workers_there() if silent else set()
-        found = {}
-        for probe in probes:
-            name = probe.attempt
-            by = self._run_by(probe.folder) if name in silent else ""
-            said = over[name]
-            # one that the scheduler has forgotten may go on in the worker's thread
-            alive = said is None and (name not in silent or by in there)
-            why = said.get("reason", "") if said else _gone(by)
-            note = "" if alive or files[name].exit_code is not None else why
-            found[name] = replace(files[name], alive=alive, seconds=None if alive else files[name].seconds, note=note)
-        return found
+        return {
+            p.attempt: self._status(p, files[p.attempt], over[p.attempt], p.attempt in silent, there) for p in probes
+        }
+
+    def _status(
+        self, probe: Probe, files: Status, over: dict[str, str] | None, silent: bool, there: set[str]
+    ) -> Status:
+        """What a look has found.
+
+        Args:
+            probe, files: the attempt, and what its files tell.
+            over: the last word of what ran it.
+            silent: there is no last word, and the scheduler knows nothing of its task (any more).
+            there: addresses of the Dask workers.
+        """
+        by = self._run_by(probe.folder) if silent else ""
+        if over is None and (not silent or by in there):  # the thread of a task that was forgotten goes on
+            waited, begun = self._waited(probe.folder)
+            waiting = "" if begun else "it is in the queue of the Dask scheduler"
+            return replace(files, alive=True, seconds=None, waiting=waiting, waited=waited)
+        if files.exit_code is not None:
+            return replace(files, alive=False)
+        why = over.get("reason", "") if over else _gone(by)
+        return replace(files, alive=False, note=why, outcome=Outcome.INFRASTRUCTURE_LOST if why else None)
+
+    def _waited(self, folder: PurePath) -> tuple[float, bool]:
+        """How long an attempt was in the queue, seconds, by the file server's clock as far as it goes; whether it has
+        begun.
+        """
+        here = self.here(folder)
+        try:
+            submitted = (here / SUBMITTED).stat().st_mtime
+        except OSError:  # it was launched by another version, or is being removed
+            return 0.0, True
+        try:
+            return max(0.0, (here / "claim").stat().st_mtime - submitted), True
+        except OSError:
+            return max(0.0, time.time() - submitted), False
 
     def stop(self, probe: Probe) -> None:
         """End the whole process tree of an attempt: its guard sees the word, whatever became of the scheduler."""

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -58,6 +58,9 @@ class DaskSpec(WorkerSpec):
         standin_command: how the stand-in is started there.
         cores_total: of the whole cluster; what its threads or ``resources`` allow when left out.
     """
+
+    #: The cluster's scheduler and the folder's server are shared by all plans anyway.
+    launches_at_once: ClassVar[int] = 8
 
     worker_id: WorkerId = "dask"
     scheduler_address: Annotated[str, Field(pattern=r"^(tcp|tls)://[A-Za-z0-9_.:%\[\]-]+:\d+$")]
