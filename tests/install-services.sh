@@ -100,10 +100,10 @@ ssh() {
 slurm() {
   # The tests start daemons of their own. Where there were none, the packages' are not to run on this machine.
   local fresh=
-  [ -e /usr/sbin/slurmctld ] || fresh=1
-  apt_install slurm-client slurmctld munge
+  [ -e /usr/sbin/slurmd ] || fresh=1
+  apt_install slurm-client slurmctld slurmd munge
   if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
-    "${root[@]}" systemctl disable --now munge.service slurmctld.service >>"$log" 2>&1 || true
+    "${root[@]}" systemctl disable --now munge.service slurmctld.service slurmd.service >>"$log" 2>&1 || true
   fi
   say "slurm: $(/usr/sbin/slurmctld -V)"
 }

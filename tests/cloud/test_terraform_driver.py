@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.commands import wait_until
 from tests.cloud.fake_terraform import FakeTerraform
+from tests.commands import wait_until
 
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet.terraform import Terraform, find_code, find_program

@@ -68,6 +68,10 @@ class Attempt:
         stop_outcome: what it ends as then, when it has no result.
         progress: fraction of the simulated time that is done; None while unknown.
         note: how it ended, where its files cannot tell.
+        waiting: why its script has not begun; empty once it has.
+        hopeless: since when it waits for what only a person can change, by a monotonic clock; None while it does not.
+        ended_as: what it ended as by the word of what ran it; None where there is none.
+        needs_person: it ended because of what only a person can change on its worker.
         activity: when it was last seen to compute; None while that is not watched.
     """
 
@@ -88,6 +92,10 @@ class Attempt:
     stop_outcome: Outcome = Outcome.CANCELLED
     progress: float | None = None
     note: str = ""
+    waiting: str = ""
+    hopeless: float | None = None
+    ended_as: Outcome | None = None
+    needs_person: bool = False
     activity: Activity | None = None
 
     @property

@@ -131,7 +131,8 @@ class Controller:
             self._running[attempt.id] = attempt
             self._know(attempt)
         # two sets: a long staging must not keep a stop or a finished plan waiting
-        self._staging, self._finishing = Lanes("stage"), Lanes("finish")
+        self._staging = Lanes("stage", lambda name: self.workers[name].spec.launches_at_once)
+        self._finishing = Lanes("finish")
         try:
             self._feed([], *events, Tick(time.time()))
             while not (self.scheduler.done and not self.scheduler.running):
@@ -310,7 +311,8 @@ class Controller:
 
     def _judge(self, attempt: Attempt, status: Status) -> None:
         if not status.alive:
-            attempt.seconds, attempt.note = status.seconds, status.note
+            attempt.seconds, attempt.note, attempt.ended_as = status.seconds, status.note, status.outcome
+            attempt.needs_person = attempt.needs_person or status.needs_person
             del self._running[attempt.id]
             name = attempt.worker.worker_id
             self._watch.soon(name)
@@ -324,7 +326,9 @@ class Controller:
         if attempt.stopping:
             if self._stops[attempt.id].done():  # launched after it was stopped, or it would not end
                 self._stop(attempt, attempt.stop_outcome, attempt.stopping)
-        elif timeout is not None and time.time() - attempt.launched > timeout * 60.0:
+        elif status.waiting or attempt.waiting:
+            self._waits(attempt, status)
+        elif timeout is not None and time.time() - attempt.launched - status.waited > timeout * 60.0:
             reason = f"not done after {timeout:g} min, the time limit of this campaign"
             self._stop(attempt, Outcome.TIMED_OUT, reason)
         elif self._is_stuck(attempt, status):
@@ -334,6 +338,19 @@ class Controller:
             done is not None or attempt.worker.engine.solver_started(status.tails)
         ):
             self._look_whether_prepared(attempt)
+
+    def _waits(self, attempt: Attempt, status: Status) -> None:
+        """Tell why an attempt has not begun; one that only a person can help is given up after a while."""
+        if status.waiting != attempt.waiting:
+            attempt.waiting = status.waiting
+            with contextlib.suppress(JournalError):  # it is only for show
+                self.journal.set_waiting(attempt.id, status.waiting)
+        now = time.monotonic()
+        attempt.hopeless = (attempt.hopeless or now) if status.needs_person else None
+        if attempt.hopeless and now - attempt.hopeless >= self.settings.stuck_after * 60.0:
+            attempt.needs_person = True
+            reason = f"{attempt.worker.hostname}: queue: {status.waiting}"
+            self._stop(attempt, Outcome.INFRASTRUCTURE_LOST, reason)
 
     def _is_stuck(self, attempt: Attempt, status: Status) -> bool:
         """Whether it has neither computed nor told progress for so long that it must be waiting for a person."""

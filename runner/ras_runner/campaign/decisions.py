@@ -17,6 +17,8 @@ class Blame(StrEnum):
     """Whose fault the end of an attempt was."""
 
     NOBODY = "nobody"
+    #: A part of the worker, such as a node of a queue: the others go on, and the plan has lost one.
+    PART = "part"
     WORKER = "worker"
     #: A person must act before this worker can be used again.
     WORKER_FOR_GOOD = "worker-for-good"

@@ -119,6 +119,11 @@ class Journal:
         with self._transaction():
             self._db.executemany("UPDATE attempts SET progress = ? WHERE id = ?", progress)
 
+    def set_waiting(self, attempt: str, why: str) -> None:
+        """Store why a launched attempt has not begun (empty: it has): what may be lost without loss, so no event."""
+        with self._transaction():
+            self._db.execute("UPDATE attempts SET message = ? WHERE id = ? AND state = 'running'", (why, attempt))
+
     def campaign_id(self, campaign: str | None) -> str:
         """A campaign's id, checked; the latest campaign's when none is given.
 

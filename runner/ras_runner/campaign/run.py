@@ -353,6 +353,7 @@ class _Run:
         attempt.native_id, attempt.launched, attempt.staged = row["native_id"], row["launched"], row["staged"]
         attempt.tree, attempt.inputs = PurePosixPath(row["tree"]), row["inputs"]
         attempt.prepared_by = row["prepared_by"]
+        attempt.waiting = row["message"] if row["state"] == "running" else ""
         self.journal.record(self.campaign, "attempt-attached", attempt=attempt.id)
         self.say(f"plan {row['plan']} was launched before: attached")
         return attempt

@@ -323,7 +323,7 @@ class Scheduler:
             if event.outcome.success or event.outcome.model_failure:  # the machine did its part
                 worker.strikes, worker.probing = 0, False
             return []
-        if worker.out:
+        if worker.out or event.blame is Blame.PART:
             return []
         if self._places.now < worker.rests_until and event.blame is Blame.WORKER:
             return []  # one incident (a reboot, say) ends all attempts on a machine: it counts once

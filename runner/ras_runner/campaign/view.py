@@ -39,7 +39,9 @@ class AttemptView:
 
     @property
     def doing(self) -> str:
-        """Its state; ``preparing`` while its first stage runs."""
+        """Its state; ``queued`` while it waits in a worker's own queue, ``preparing`` while its first stage runs."""
+        if self.state == "running" and self.message:
+            return "queued"
         return "preparing" if self.state == "running" and self.stage is Stage.PREPARE else self.state
 
 
@@ -69,7 +71,7 @@ class TaskView:
 
     @property
     def state(self) -> str:
-        """The outcome, or ``waiting``, ``staging``, ``preparing``, ``running``."""
+        """The outcome, or ``waiting``, ``staging``, ``queued``, ``preparing``, ``running``."""
         if self.outcome is not None:
             return self.outcome.value
         return self.running.doing if self.running else "waiting"

@@ -135,9 +135,10 @@ class Work:
         if summary.outcome.success:
             return self._publish(attempt, verified)
         if attempt.stopping:
-            return Ended(attempt, attempt.stop_outcome, attempt.stopping)
+            blame = Blame.WORKER_FOR_GOOD if attempt.needs_person else Blame.NOBODY
+            return Ended(attempt, attempt.stop_outcome, attempt.stopping, blame)
         if exit_code is None:
-            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+            return _lost(attempt)
         reason = "; ".join(part for part in (attempt.note, summary.reason) if part)
         return Ended(attempt, summary.outcome, reason, verified=verified)
 
@@ -152,7 +153,7 @@ class Work:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if exit_code is None and not attempt.stopping:
-            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+            return _lost(attempt)
         reason = "; ".join(part for part in (attempt.note, found or summary.reason) if part)
         if attempt.stopping:  # by us, in the middle of a write of the solver that had just started
             torn = f"the plan was stopped after it had been prepared, and what it left cannot be used: {reason}"
@@ -216,6 +217,15 @@ class Work:
             f"internal error of ras-runner: {type(error).__name__}: {error}\n"
             f"  next: please report it with the log\n  log: {log}"
         )
+
+
+def _lost(attempt: Attempt) -> Ended:
+    """The end of an attempt without exit.json, as what ran it says, or else as its worker's doing."""
+    if attempt.ended_as is None:
+        return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+    lost = Blame.WORKER_FOR_GOOD if attempt.needs_person else Blame.PART
+    blame = lost if attempt.ended_as is Outcome.INFRASTRUCTURE_LOST else Blame.NOBODY
+    return Ended(attempt, attempt.ended_as, f"{attempt.worker.hostname}: run: {attempt.note}", blame)
 
 
 def lost_reason(attempt: Attempt) -> str:

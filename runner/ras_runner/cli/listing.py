@@ -193,7 +193,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
                 "worker_id": attempt.worker_id if attempt else task.worker_id,
                 "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
                 "eta_seconds": attempt_eta(attempt) if attempt else None,
-                "message": task.message,
+                "message": attempt.message if attempt else task.message,
                 "cost": float(cost.plans[task.plan_number]) if cost and task.plan_number in cost.plans else None,
             }
         )

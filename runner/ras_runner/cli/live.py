@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ras_runner.campaign.costs import campaign_cost
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view
-from ras_runner.cli.output import console, cost_words, duration, style_of, talk
+from ras_runner.cli.output import console, cost_words, duration, first_line, style_of, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "") -> Ren
             bar if attempt.doing == "running" else Text(attempt.doing, "cyan"),
             f"{attempt.worker_id} slot {attempt.slot}",
             f"{attempt.progress or 0.0:4.0%}",
-            f"{duration(left)} left" if left is not None else "",
+            Text(first_line(attempt.message)) if left is None else f"{duration(left)} left",
         )
     eta = view.eta()
     waiting = sum(t.state == "waiting" for t in view.tasks)

@@ -17,6 +17,7 @@ GROUP_TYPES = {
     "aws_ec2_workers": "aws_ec2",
     "local": "local",
     "docker_workers": "docker",
+    "dask_workers": "dask",
     "slurm_workers": "slurm",
     "ssh_workers": "ssh",
     "windows_workers": "psexec",

@@ -127,6 +127,7 @@ def test_groups_give_the_worker_type(tmp_path: Path):
         "docker_workers-1": "docker",
         "ssh_workers-1": "ssh",
         "windows_workers-1": "psexec",
+        "dask_workers-1": "dask",
         "slurm_workers-1": "slurm",
     }
 

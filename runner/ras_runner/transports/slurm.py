@@ -1,0 +1,271 @@
+"""Jobs of a Slurm cluster, on files of a shared file system that another transport reaches.
+
+An attempt is an element of a job array. Its native id is ``job_index:batch``; which batch and index it has lies in its
+folder before the array is submitted, so that any controller finds its job again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ras_runner.errors import RasRunnerError
+from ras_runner.outcomes import Outcome
+from ras_runner.transports import slurm_jobs as jobs
+from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
+from ras_runner.transports.slurm_batch import Batches, Kind
+from ras_runner.transports.slurm_states import Phase, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path, PurePath
+
+    from ras_runner.transports.base import Transport
+    from ras_runner.transports.slurm_cluster import Cluster
+    from ras_runner.transports.slurm_jobs import Job, Ref
+
+#: In an attempt's folder: its batch and its index in it.
+BATCH_FILE = "batch"
+#: What a job has written may be seen elsewhere only so many seconds later: NFS keeps what it knows of a folder.
+_SETTLE_SECONDS = 60.0
+#: What the array script's own exit codes mean.
+_EXITS = {
+    jobs.NOT_SHARED: "the node does not see the worker folder, which the submit host and all nodes have to share",
+    jobs.NO_CONTAINERS: "the node has neither apptainer nor singularity to open the image with",
+}
+#: Exit code of what SIGKILL has ended.
+_KILLED = 137
+
+
+class SlurmTransport:
+    """Runs attempts as jobs.
+
+    Args:
+        files: how the shared file system is reached.
+        cluster: runs the jobs.
+    """
+
+    def __init__(self, files: Transport, cluster: Cluster) -> None:
+        self.files, self.cluster = files, cluster
+        self._batches = Batches(self._submit, cluster.facts.most, lambda: bool(self._active))
+        self._mutex = threading.Lock()
+        self._refs: dict[str, Ref] = {}
+        #: Attempts whose jobs may not be over.
+        self._active: set[str] = set()
+        #: Attempt -> when its job was first seen to be over without exit.json, by a monotonic clock.
+        self._over_since: dict[str, float] = {}
+        #: A job of ours has written what was seen here.
+        self._shared = False
+
+    @property
+    def host(self) -> str:
+        """The cluster's name."""
+        return f"Slurm cluster {self.cluster.facts.cluster}"
+
+    @property
+    def sees_our_files(self) -> bool:
+        """Nodes see the shared file system, and this machine's files only by chance."""
+        return False
+
+    @property
+    def root(self) -> PurePath:
+        """The worker folder."""
+        return self.files.root
+
+    def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
+        """The size in bytes of those of ``paths`` that are files."""
+        return self.files.stored(paths)
+
+    def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
+        """Write files, each atomically."""
+        self.files.put(files, stopped)
+
+    def place(self, places: Sequence[Place]) -> None:
+        """Hard links and copies."""
+        self.files.place(places)
+
+    def trim(self, limit: int) -> int:
+        """Make room in the store."""
+        return self.files.trim(limit)
+
+    def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
+        """At most the ``last`` bytes of a file."""
+        return self.files.read(path, start=start, last=last)
+
+    def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
+        """What the attempt has written."""
+        return self.files.collect(probe, folder, patterns, scratch)
+
+    def attempts(self) -> list[Found]:
+        """The folders of attempts; which of them have a job is found by looking at them."""
+        return self.files.attempts()
+
+    def claim(self, folder: PurePath) -> bool:
+        """Take an attempt's claim, so that its run script can never start; its job has no use then."""
+        taken = self.files.claim(folder)
+        if taken:
+            with contextlib.suppress(RasRunnerError):  # it would find the claim, and end at once
+                self._end(folder.name)
+        return taken
+
+    def remove(self, path: PurePath) -> None:
+        """Remove a file or a tree below the worker folder; if it is an attempt's folder, its job is ended first."""
+        if path.parent == self.root / "w":
+            self._end(path.name)
+            with self._mutex:
+                self._refs.pop(path.name, None)
+        self.files.remove(path)
+
+    def launch(self, attempt: str, folder: PurePath, script: str, *, cores: int = 1, campaign: str = "") -> str:
+        """Submit the run script as an element of an array, together with what else is launched at about this time.
+
+        Returns:
+            The native id.
+
+        Raises:
+            OperatorError: Slurm refuses; or no more jobs may be in its queue, and none of ours is there to end.
+            TransientError: its controller is away.
+        """
+        if folder.parent != self.root / "w" or folder.name != attempt:
+            raise ValueError(f"{folder} is not the folder of attempt {attempt}")
+        return str(self._batches.launch(Kind(cores, campaign, script), attempt))
+
+    def _submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> int:
+        folder = self.root / "w"
+        self.files.put(
+            [Upload(f"{batch} {index}\n".encode(), folder / name / BATCH_FILE) for index, name in enumerate(attempts)]
+        )
+        script = jobs.array_script(folder, attempts, kind.script, self.cluster.wanted.image)
+        job = self.cluster.submit(batch, kind.campaign, kind.cores, len(attempts), script)
+        with self._mutex:
+            self._refs |= {name: jobs.Ref(job, index, batch) for index, name in enumerate(attempts)}
+            self._active.update(attempts)
+        return job
+
+    def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
+        """Look at many attempts: at the queue now and then, in one call for all; at their files each time."""
+        refs = self._find({probe.attempt: probe.native_id for probe in probes})
+        with self._mutex:
+            wanted = [ref for attempt, ref in refs.items() if attempt in self._active]
+        told = self.cluster.look(wanted)
+        # after the look at the queue: exit.json is the last act of a job
+        files = self.files.poll([replace(probe, native_id="", files_only=True) for probe in probes])
+        found = {}
+        for probe in probes:
+            ref = refs.get(probe.attempt)
+            found[probe.attempt] = self._status(
+                probe.attempt, ref, told.get(ref) if ref else None, files[probe.attempt]
+            )
+        with self._mutex:
+            self._active.difference_update(attempt for attempt, status in found.items() if not status.alive)
+        return found
+
+    def stop(self, probe: Probe) -> None:
+        """Cancel the attempt's job, that is kill every process in it; before it was submitted, see to it that it is
+        not.
+        """
+        self._batches.withdraw(probe.attempt)
+        self._end(probe.attempt, probe.native_id)
+
+    def _end(self, attempt: str, native_id: str = "") -> None:
+        ref = self._find({attempt: native_id}).get(attempt)
+        with self._mutex:
+            may_run = attempt in self._active
+        if ref and may_run:
+            self.cluster.end([ref])
+            with self._mutex:
+                self._active.discard(attempt)
+
+    def _find(self, native_ids: Mapping[str, str]) -> dict[str, Ref]:
+        """Which job each attempt has: as was told, or else as lies in its folder."""
+        with self._mutex:
+            known = {attempt: self._refs[attempt] for attempt in native_ids if attempt in self._refs}
+        told = {a: ref for a, text in native_ids.items() if a not in known and (ref := jobs.read_ref(text))}
+        found = self._by_batch([attempt for attempt in native_ids if attempt not in known and attempt not in told])
+        with self._mutex:
+            self._refs |= told | found
+            self._active |= told.keys() | found.keys()
+        return known | told | found
+
+    def _by_batch(self, attempts: Iterable[str]) -> dict[str, Ref]:
+        places: dict[str, tuple[str, str]] = {}
+        for attempt in attempts:
+            words = (self.files.read(self.root / "w" / attempt / BATCH_FILE) or b"").decode("ascii", "replace").split()
+            if len(words) == 2 and words[1].isdigit() and words[0].isalnum():
+                places[attempt] = (words[0], words[1])
+        if not places:
+            return {}
+        ids = {
+            job.name: job_id.split("_")[0] for job_id, job in self.cluster.find({b for b, _ in places.values()}).items()
+        }
+        return {
+            attempt: jobs.Ref(int(ids[jobs.job_name(batch)]), int(index), batch)
+            for attempt, (batch, index) in places.items()
+            if jobs.job_name(batch) in ids
+        }
+
+    def _status(self, attempt: str, ref: Ref | None, job: Job | None, files: Status) -> Status:
+        if files.exit_code is not None:
+            self._shared = True
+            self._over_since.pop(attempt, None)
+            if files.exit_code == _KILLED and job is not None and job.state == "RUNNING":
+                self.cluster.look_soon()  # Slurm is about to say whether it ran out of memory
+                return replace(files, alive=True)
+            return replace(files, alive=False, note=_killed_note(job, files.exit_code))
+        if job is None:
+            return replace(files, alive=False, note=self._forgotten(ref))
+        meaning = job.meaning
+        if meaning.phase is Phase.RUNNING:
+            started = job.started if job.started is not None else self.cluster.now()
+            return replace(files, alive=True, waited=_between(job.submitted, started))
+        if meaning.phase is Phase.WAITING:
+            reason = reason_of(job.reason)
+            waited = _between(job.submitted, self.cluster.now())
+            says = f"job {job.id}: {reason.says}"
+            return replace(files, alive=True, waiting=says, waited=waited, needs_person=reason.needs_person)
+        return self._over(attempt, job, files)
+
+    def _over(self, attempt: str, job: Job, files: Status) -> Status:
+        """A job is over, and there is no exit.json."""
+        outcome, needs_person = job.meaning.outcome, False
+        says = f"job {job.id}{f' on {job.nodes}' if job.nodes else ''}"
+        code, signal = job.code >> 8, job.code & 0x7F
+        if outcome is not None:
+            says += f": {job.meaning.says}"
+        elif reason_of(job.reason).needs_person:
+            says, needs_person = f"{says}: {reason_of(job.reason).says}", True
+        elif signal:
+            says += f": its script was killed by signal {signal} (out of memory, or from outside)"
+        elif code in _EXITS:  # on every node, as far as is known, or on this one
+            says, needs_person = f"{says}: {_EXITS[code]} ({self.root})", not self._shared
+        else:
+            now = time.monotonic()
+            if now - self._over_since.setdefault(attempt, now) < _SETTLE_SECONDS:
+                return replace(files, alive=True)
+            says += f": it ended with exit code {code}, and nothing that it wrote is to be seen in {self.root} "
+            says += f"{_SETTLE_SECONDS:.0f} s later: see that all nodes share it, and can write there"
+            needs_person = not self._shared
+        ended_as = outcome or Outcome.INFRASTRUCTURE_LOST
+        return replace(files, alive=False, note=says, outcome=ended_as, needs_person=needs_person)
+
+    def _forgotten(self, ref: Ref | None) -> str:
+        if ref is None:
+            return "Slurm has no job of it"
+        records = (
+            "nor have its records" if self.cluster.facts.accounting else "and this cluster keeps no records (slurmdbd)"
+        )
+        return f"Slurm's queue has its job {ref.id} no more, {records}"
+
+
+def _killed_note(job: Job | None, exit_code: int) -> str:
+    """What Slurm adds to an exit code: which of the run's processes it has killed, and why."""
+    if exit_code == _KILLED and job is not None and job.state == "OUT_OF_MEMORY":
+        return job.meaning.says
+    return ""
+
+
+def _between(start: float | None, end: float) -> float:
+    return 0.0 if start is None else max(0.0, end - start)
