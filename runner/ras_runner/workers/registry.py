@@ -36,6 +36,7 @@ class WorkerType:
 
 
 WORKER_TYPES: dict[str, WorkerType] = {
+    "azure": WorkerType("ras_runner.workers.azure", "init_azure_group", "azure", spec="AzureSpec"),
     "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker", spec="DockerSpec"),
     "local": WorkerType("ras_runner.workers.local", "init_local_worker", spec="LocalSpec"),
     "psexec": WorkerType("ras_runner.workers.psexec", "init_psexec_worker", "windows", spec="PsExecSpec"),
