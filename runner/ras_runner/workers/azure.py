@@ -171,14 +171,16 @@ class AzureGroup:
             TransientError: it has no address, or has not told its host key yet.
             OperatorError: what it told is none.
         """
-        told = self._api.blob(self._spec.host_key_url(machine.id), "check host key") if machine.address else None
+        spec, told = self._spec, None
+        if machine.address:
+            place = spec.staging_endpoint, spec.host_key_prefix.rstrip("/"), f"{machine.id}.pub"
+            told = self._api.blob(*place, "check host key")
         if told is None:
             raise not_told(machine.id, self._hostname)
-        if isinstance(self._spec, AzureWindowsSpec):
-            return "winrm", winrm_member(self._asked, machine.id, machine.address, self._spec.cores_total, told)
-        spec = self._linux
-        folder = spec.host_keys()
-        return "docker", docker_member(self._asked, spec, folder, machine.id, spec.username, machine.address, told)
+        if isinstance(spec, AzureWindowsSpec):
+            return "winrm", winrm_member(self._asked, machine.id, machine.address, spec.cores_total, told)
+        way, folder = self._linux, spec.host_keys()
+        return "docker", docker_member(self._asked, way, folder, machine.id, way.username, machine.address, told)
 
     @property
     def _linux(self) -> AzureSpec:

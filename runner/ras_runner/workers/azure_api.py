@@ -153,16 +153,18 @@ class AzureApi:
                     found[size] = int(told.get("vCPUsAvailable") or told["vCPUs"])
         return found
 
-    def blob(self, url: str, step: str) -> bytes | None:
-        """The beginning of a blob; None when it is not there."""
+    def blob(self, endpoint: str, container: str, name: str, step: str) -> bytes | None:
+        """The first bytes of a blob of a storage account; None when it is not there."""
         from azure.core.exceptions import ResourceNotFoundError
 
         client = azure_module("azure.storage.blob").BlobClient
         call = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
         with self._errors(call, step):
             try:
-                reader = client.from_blob_url(
-                    url,
+                reader = client(
+                    endpoint,
+                    container,
+                    name,
                     credential=self._credential,
                     retry_total=1,
                     connection_timeout=_CONNECT,

@@ -91,7 +91,7 @@ def scale_set_of(answer: Any) -> ScaleSet:
     mix = getattr(properties, "priority_mix_policy", None)
     several = getattr(getattr(properties, "sku_profile", None), "vm_sizes", None) or ()
     sku = str(answer.sku.name or "") if answer.sku else ""
-    spot = str(getattr(profile, "priority", None) or "Regular") == "Spot"
+    spot = _word(getattr(profile, "priority", None)) == "Spot"
     return ScaleSet(
         id=str(answer.id),
         location=str(answer.location),
@@ -101,8 +101,8 @@ def scale_set_of(answer: Any) -> ScaleSet:
         sizes=tuple(str(size.name) for size in several) or (sku,),
         spot=spot,
         base=int(getattr(mix, "base_regular_priority_count", None) or 0),
-        keeps_evicted=spot and str(getattr(profile, "eviction_policy", None) or "Deallocate") != "Delete",
-        flexible=str(getattr(properties, "orchestration_mode", None) or "Uniform") == "Flexible",
+        keeps_evicted=spot and _word(getattr(profile, "eviction_policy", None)) != "Delete",
+        flexible=_word(getattr(properties, "orchestration_mode", None)) == "Flexible",
         tags=dict(answer.tags or {}),
     )
 
@@ -118,7 +118,7 @@ def machine_of(answer: Any, addresses: Mapping[str, str]) -> Machine:
     power = _power(properties)
     state = _POWER.get(power, MachineState.STARTING)
     notice = _NOTICES.get(power, "")
-    if str(properties.provisioning_state or "") == "Deleting":
+    if _word(properties.provisioning_state) == "Deleting":
         state, notice = MachineState.ENDING, notice or "the machine is being deleted"
     interfaces = getattr(properties.network_profile, "network_interfaces", None) or ()
     found = (addresses.get(str(interface.id).lower(), "") for interface in interfaces)
@@ -128,8 +128,8 @@ def machine_of(answer: Any, addresses: Mapping[str, str]) -> Machine:
         address=next((address for address in found if address), ""),
         since=properties.time_created.timestamp() if properties.time_created else 0.0,
         zone=str(answer.zones[0]) if answer.zones else "",
-        kind=str(getattr(properties.hardware_profile, "vm_size", None) or ""),
-        spot=str(properties.priority or "Regular") == "Spot",
+        kind=_word(getattr(properties.hardware_profile, "vm_size", None)),
+        spot=_word(properties.priority) == "Spot",
         notice=notice,
     )
 
@@ -180,6 +180,11 @@ def _codes(body: Any) -> list[tuple[str, str]]:
         return []
     inner = [pair for detail in getattr(body, "details", None) or () for pair in _codes(detail)]
     return [*inner, (str(body.code or ""), plain(body.message or ""))]
+
+
+def _word(value: Any) -> str:
+    """What Azure wrote: the SDK makes enumerations of the words that it knows."""
+    return str(getattr(value, "value", value) or "")
 
 
 def _power(properties: Any) -> str:

@@ -60,10 +60,6 @@ class AzureGroupSpec(GroupSpec):
         """What the group is called."""
         return Names(self.subscription_id, self.resource_group, self.scale_set or self.resource_group)
 
-    def host_key_url(self, machine: str) -> str:
-        """Where a machine tells its host key."""
-        return f"{self.staging_endpoint.rstrip('/')}/{self.host_key_prefix}{machine}.pub"
-
     def host_keys(self) -> Path:
         """The folder that the machines' host keys are kept in."""
         import platformdirs
