@@ -235,8 +235,10 @@ class Arm:
         return 200, {"id": f"{SET}/virtualMachines/{name}", "location": LOCATION, "properties": policy}, {}
 
     def _put_instances(self, name: str, query: Any, body: Any, late: Any) -> Any:
+        if name not in self.machines:
+            return 404, {"error": {"code": "ResourceNotFound", "message": name}}, {}
         policy = body.get("properties", {}).get("protectionPolicy", {})
-        if set(policy) != {"protectFromScaleIn"} or body.get("location") != LOCATION or name not in self.machines:
+        if set(policy) != {"protectFromScaleIn"} or body.get("location") != LOCATION:
             self.problems.append(f"not a protection of a machine: {name} {body}")
         (self.protected.add if policy.get("protectFromScaleIn") else self.protected.discard)(name)
         return self._begun(lambda: None, None, 200, body)

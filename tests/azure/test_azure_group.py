@@ -201,7 +201,12 @@ class TestShortage:
         arm.finish()
         view = heard(group, lambda view: view.shortage, "the refusal")
         assert view.shortage.startswith(sentence)
-        assert view.wanted == 1, "what was refused is not asked for any more"
+        assert view.wanted == 3
+        group.resize(1, 0)  # let it rest
+        assert (group.look().wanted, group.look().shortage) == (1, "")
+        group.resize(3, 0)
+        arm.finish()
+        assert len(group.look().machines) == 3
 
     def test_is_found_inside_of_what_says_nothing(self, arm: Arm, group: AzureGroup) -> None:
         inside = [{"code": "SkuNotAvailable", "message": "not here"}]
@@ -235,6 +240,11 @@ class TestProtect:
         assert arm.protected == set(machines[:2])
         group.protect(machines[1:], on=False)
         assert arm.protected == {machines[0]}
+
+    def test_one_that_is_gone_keeps_no_other_from_it(self, arm: Arm, group: AzureGroup) -> None:
+        machine = arm.make()
+        group.protect(["burst-1_gone", machine], on=True)
+        assert arm.protected == {machine}
 
 
 class TestEnd:
@@ -278,9 +288,10 @@ class TestEnd:
         elif mark == "another launch":
             arm.machines[name]["tags"] = {"ras-runner-launch-token": "token-0002"}
         with pytest.raises(OperatorError, match="stranger is not one of this group, and is left alone"):
-            group.end(name, replace=False)
+            group.end(name, replace=True)
         assert arm.count("DELETE virtualMachines") == 0
         del arm.machines[name]
+        assert group.look().wanted == arm.capacity, "nothing is owed for it"
 
     def test_nothing_is_done_to_a_group_whose_tags_were_taken_away(self, arm: Arm, group: AzureGroup) -> None:
         name = arm.make()
@@ -420,8 +431,7 @@ class TestInit:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("PATH", str(tmp_path))
-        # the way to ask no machine's metadata service: a loopback port where nobody listens
-        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1")
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "dev")  # lest it asks the network for a machine's identity
         with pytest.raises(OperatorError, match=r"(?s)there are no credentials of Azure.*next: log on \(az login\)"):
             make_worker("azure", parameters)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import OperatorError
 from ras_runner.validation import validated
 from ras_runner.workers.azure_api import AzureApi, default_credential
 from ras_runner.workers.azure_errors import explained, plain, said_by
-from ras_runner.workers.azure_reading import LAUNCH_TOKEN, MANAGED_BY, OURS, failed_of, machine_of, shortage_of
+from ras_runner.workers.azure_reading import LAUNCH_TOKEN, MANAGED_BY, OURS, failed_of, is_of, machine_of, shortage_of
 from ras_runner.workers.azure_spec import AzureGroupSpec, AzureSpec, AzureWindowsSpec
 from ras_runner.workers.cloud_member import docker_member, linux_engine, not_told, windows_engine, winrm_member
 from ras_runner.workers.group import GroupView, Machine, MachineState
@@ -59,7 +60,7 @@ def azure_group(spec: AzureGroupSpec, api: AzureApi) -> AzureGroup:
 
 
 class AzureGroup:
-    """A ``WorkerGroup`` on Azure. One thread at a time looks at it and changes it.
+    """A ``WorkerGroup`` on Azure.
 
     Azure counts what there is: a machine that is deleted or taken away makes the scale set smaller, and nobody brings
     another one. Which machines go when it shrinks is chosen here, because Azure promises its instance protection for
@@ -77,9 +78,13 @@ class AzureGroup:
     def __init__(self, spec: AzureGroupSpec, asked: AzureGroupSpec, api: AzureApi, location: str) -> None:
         self._spec, self._asked, self._api = spec, asked, api
         self._hostname = f"scale set {api.names.scale_set} in {location}"
-        self._growth: Any = None  # Azure's operation of the last change of its size
-        self._refused = ""
-        self._owed: set[str] = set()  # ended for others to come, and still there
+        #: Of what is below: what a look hears is what the last resize asked for.
+        self._lock = threading.RLock()
+        #: Azure's operation of the last change of the size, the size, and why Azure does not do it.
+        self._growth: Any = None
+        self._wanted, self._refused = 0, ""
+        #: Ended for others to come, and still there.
+        self._owed: set[str] = set()
 
     @property
     def spec(self) -> AzureGroupSpec:
@@ -101,17 +106,16 @@ class AzureGroup:
 
     def look(self) -> GroupView:
         """What there is now; those that were owed for ended ones are asked for when these have gone."""
-        group, answers, machines = self._found(_LOOK)
-        self._hear()
-        if gone := self._owed - {machine.id for machine in machines}:
-            self._owed -= gone
-            capacity = min(group.capacity + len(gone), self._spec.max_machines)
-            self._grow(group, capacity, group.base, _LOOK)
-            return GroupView(tuple(machines), capacity, self._refused)
-        shortage = self._refused or failed_of(answers)
-        # what was refused is not tried again by Azure: it is no longer asked for
-        wanted = min(group.capacity, len(machines)) if self._refused else group.capacity
-        return GroupView(tuple(machines), wanted, shortage)
+        with self._lock:
+            group, answers, machines = self._found(_LOOK)
+            self._hear()
+            if gone := self._owed - {machine.id for machine in machines}:
+                self._owed -= gone
+                self._ask(group, min(group.capacity + len(gone), self._spec.max_machines), group.base, _LOOK)
+                return GroupView(tuple(machines), self._wanted, self._refused)
+            # of what Azure refuses at once it keeps no number
+            wanted = max(group.capacity, self._wanted) if self._refused else group.capacity
+            return GroupView(tuple(machines), wanted, self._refused or failed_of(answers))
 
     def resize(self, machines: int, on_demand: int) -> None:
         """Ask for so many machines in all, at least ``on_demand`` of them such that are not taken away.
@@ -121,15 +125,16 @@ class AzureGroup:
         """
         machines = min(machines, self._spec.max_machines)
         base = min(max(on_demand, self._spec.on_demand_base), machines)
-        group, _, there = self._found(_RESIZE)
-        self._hear()
-        self._owed.clear()
-        # what is there goes below, one by one; what Azure has not made yet, it may drop
-        capacity = machines if machines > group.capacity else min(group.capacity, max(machines, len(there)))
-        again = self._refused and machines > len(there)
-        if again or capacity != group.capacity or (group.spot and base != group.base):
-            self._grow(group, capacity, base, _RESIZE)
-        self._give_back(there, machines, base)
+        with self._lock:
+            group, _, there = self._found(_RESIZE)
+            self._hear()
+            again = self._refused and machines > len(there)  # Azure does not try again by itself
+            self._refused, self._owed = "", set()
+            # what is there goes below, one by one; what Azure has not made yet, it may drop
+            capacity = machines if machines > group.capacity else min(group.capacity, max(machines, len(there)))
+            if again or capacity != group.capacity or (group.spot and base != group.base):
+                self._ask(group, capacity, base, _RESIZE)
+            self._give_back(there, machines, base)
 
     def protect(self, machines: Collection[str], *, on: bool) -> None:
         """Keep the cloud's scaling from taking these machines, or no longer."""
@@ -148,21 +153,17 @@ class AzureGroup:
         """
         group = self._group(_END)
         found = self._api.machine(machine, _END)
-        if found is None:
-            self._owed |= {machine} if replace else set()
-            return
-        own = getattr(found.properties.virtual_machine_scale_set, "id", None)
-        token = (found.tags or {}).get(LAUNCH_TOKEN, group.tags.get(LAUNCH_TOKEN))
-        if str(own or "").lower() != group.id.lower() or token != group.tags.get(LAUNCH_TOKEN):
+        if found is not None and not is_of(found, group):
             raise OperatorError(
                 f"the machine {machine} is not one of this group, and is left alone",
                 step=_END,
                 host=self._hostname,
                 action="nothing of others is ended; delete it yourself if it is yours",
             )
-        self._api.delete(machine, _END)
-        if replace:
-            self._owed.add(machine)
+        with self._lock:
+            self._owed |= {machine} if replace else set()
+        if found is not None:
+            self._api.delete(machine, _END)
 
     def member(self, machine: Machine) -> tuple[str, dict[str, Any]]:
         """Worker type and parameters of a running machine; what it told as its host key is known then.
@@ -199,11 +200,11 @@ class AzureGroup:
         addresses = self._api.addresses(step, public=self._spec.public_ip) if answers else {}
         return group, answers, [machine_of(answer, addresses) for answer in answers]
 
-    def _grow(self, group: ScaleSet, capacity: int, base: int, step: str) -> None:
+    def _ask(self, group: ScaleSet, capacity: int, base: int, step: str) -> None:
         """Ask for a capacity; that Azure has none is no error, but remembered."""
         from azure.core.exceptions import HttpResponseError
 
-        self._growth, self._refused = None, ""
+        self._growth, self._wanted, self._refused = None, capacity, ""
         try:
             self._growth = self._api.scale(group, capacity, base, step)
         except OperatorError as error:
@@ -236,7 +237,7 @@ class AzureGroup:
         for machine in sorted(lasting, key=lambda m: (m.state is MachineState.RUNNING, not m.spot, -m.since)):
             if surplus <= 0:
                 return
-            if (machine.spot or steady > on_demand) and not self._api.protected(machine.id, _RESIZE):
+            if (machine.spot or steady > on_demand) and not self._api.spared(machine.id, _RESIZE):
                 self._api.delete(machine.id, _RESIZE)
                 surplus -= 1
                 steady -= not machine.spot

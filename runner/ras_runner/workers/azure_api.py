@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.workers.azure_errors import azure_errors, azure_module, code_of
+from ras_runner.workers.azure_errors import azure_errors, azure_module, suppress_missing
 from ras_runner.workers.azure_reading import ScaleSet, addresses_of, scale_set_of
+from ras_runner.workers.cloud_member import HOST_KEY_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 #: Seconds: of a connection, of an answer, and between two looks at what takes its time.
 _CONNECT, _ANSWER, _PERIOD = 15, 60, 5
 _COMPUTE, _NETWORK = "Microsoft.Compute", "Microsoft.Network"
-#: A host key is a line of less than 800 bytes; what is larger is not read.
-_KEY_LIMIT = 4096
 
 
 def default_credential() -> Any:
@@ -89,15 +88,9 @@ class AzureApi:
 
     def machine(self, name: str, step: str) -> Any:
         """One virtual machine; None when there is none of this name."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with self._errors(f"{_COMPUTE}/virtualMachines/read", step):
-            try:
-                return self._compute.virtual_machines.get(self.names.resource_group, name)
-            except ResourceNotFoundError as error:
-                if code_of(error) == "ResourceNotFound":
-                    return None
-                raise
+        with self._errors(f"{_COMPUTE}/virtualMachines/read", step), suppress_missing("ResourceNotFound"):
+            return self._compute.virtual_machines.get(self.names.resource_group, name)
+        return None
 
     def addresses(self, step: str, *, public: bool) -> dict[str, str]:
         """Network interface, by its id in small letters -> its address."""
@@ -121,21 +114,24 @@ class AzureApi:
             return self._compute.virtual_machine_scale_sets.begin_update(*self._both, asked)
 
     def protect(self, machine: str, group: ScaleSet, step: str, *, on: bool) -> None:
-        """Keep scaling from taking a machine, or no longer; Azure finishes it by itself."""
+        """Keep scaling from taking a machine, or no longer; Azure finishes it by itself. One that is gone is well."""
         models = azure_module("azure.mgmt.compute.models")
         policy = models.VirtualMachineScaleSetVMProtectionPolicy(protect_from_scale_in=on)
         asked = models.VirtualMachineScaleSetVM(
             location=group.location, properties=models.VirtualMachineScaleSetVMProperties(protection_policy=policy)
         )
-        with self._errors(f"{_COMPUTE}/virtualMachineScaleSets/virtualMachines/write", step):
+        call = f"{_COMPUTE}/virtualMachineScaleSets/virtualMachines/write"
+        with self._errors(call, step), suppress_missing("ResourceNotFound"):
             self._compute.virtual_machine_scale_set_vms.begin_update(*self._both, machine, asked, polling=False)
 
-    def protected(self, machine: str, step: str) -> bool:
-        """Whether scaling is kept from taking a machine."""
-        with self._errors(f"{_COMPUTE}/virtualMachineScaleSets/virtualMachines/read", step):
+    def spared(self, machine: str, step: str) -> bool:
+        """Whether scaling is to leave a machine alone: it is protected, or gone."""
+        call = f"{_COMPUTE}/virtualMachineScaleSets/virtualMachines/read"
+        with self._errors(call, step), suppress_missing("ResourceNotFound"):
             found = self._compute.virtual_machine_scale_set_vms.get(*self._both, machine)
-        policy = found.properties.protection_policy
-        return bool(policy and (policy.protect_from_scale_in or policy.protect_from_scale_set_actions))
+            policy = found.properties.protection_policy
+            return bool(policy and (policy.protect_from_scale_in or policy.protect_from_scale_set_actions))
+        return True
 
     def delete(self, machine: str, step: str) -> None:
         """Delete a virtual machine; its disk and interface go with it, and Azure finishes that by itself."""
@@ -155,27 +151,13 @@ class AzureApi:
 
     def blob(self, endpoint: str, container: str, name: str, step: str) -> bytes | None:
         """The first bytes of a blob of a storage account; None when it is not there."""
-        from azure.core.exceptions import ResourceNotFoundError
-
         client = azure_module("azure.storage.blob").BlobClient
         call = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
-        with self._errors(call, step):
-            try:
-                reader = client(
-                    endpoint,
-                    container,
-                    name,
-                    credential=self._credential,
-                    retry_total=1,
-                    connection_timeout=_CONNECT,
-                    read_timeout=_ANSWER,
-                    **self._verify,
-                ).download_blob(offset=0, length=_KEY_LIMIT)
-                return bytes(reader.readall())
-            except ResourceNotFoundError as error:
-                if code_of(error) == "BlobNotFound":
-                    return None
-                raise
+        limits = {"connection_timeout": _CONNECT, "read_timeout": _ANSWER, "retry_total": 1}
+        with self._errors(call, step), suppress_missing("BlobNotFound"):
+            blob = client(endpoint, container, name, credential=self._credential, **limits, **self._verify)
+            return bytes(blob.download_blob(offset=0, length=HOST_KEY_LIMIT).readall())
+        return None
 
     @property
     def _both(self) -> tuple[str, str]:

@@ -100,6 +100,18 @@ def azure_errors(call: str, host: str, step: str) -> Iterator[None]:
         raise explained(error, call, host, step) from error
 
 
+@contextmanager
+def suppress_missing(code: str) -> Iterator[None]:
+    """Nothing is raised when Azure says by this word that a thing is not there."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        if code_of(error) != code:
+            raise
+
+
 def explained(error: Exception, call: str, host: str, step: str) -> RasRunnerError:
     """Why a call failed, for people; arguments and result as what :func:`azure_errors` raises."""
     from azure.core import exceptions as e

@@ -134,6 +134,13 @@ def machine_of(answer: Any, addresses: Mapping[str, str]) -> Machine:
     )
 
 
+def is_of(answer: Any, group: ScaleSet) -> bool:
+    """Whether a ``VirtualMachine`` belongs to a scale set, and carries no launch token but that of the scale set."""
+    own = getattr(answer.properties.virtual_machine_scale_set, "id", None)
+    token = group.tags.get(LAUNCH_TOKEN)
+    return str(own or "").lower() == group.id.lower() and (answer.tags or {}).get(LAUNCH_TOKEN, token) == token
+
+
 def addresses_of(interfaces: Iterable[Any], public: Mapping[str, str] | None) -> dict[str, str]:
     """Network interface, by its id in small letters -> its address.
 
