@@ -18,6 +18,9 @@ locals {
       idle_seconds  = var.idle_minutes * 60
       worker_folder = local.worker_folder
     })
+    tell_notice = templatefile("${path.module}/templates/tell-notice.sh.tftpl", {
+      worker_folder = local.worker_folder
+    })
     }) : templatefile("${path.module}/templates/worker.ps1.tftpl", {
     endpoint      = azurerm_storage_account.staging.primary_blob_endpoint
     expires       = var.expires_at
