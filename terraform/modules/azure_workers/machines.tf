@@ -42,7 +42,7 @@ resource "azurerm_orchestrated_virtual_machine_scale_set" "workers" {
   eviction_policy             = local.spot ? "Delete" : null
   encryption_at_host_enabled  = var.encryption_at_host
   source_image_id             = var.machine_image == "" ? null : var.machine_image
-  tags                        = local.tags
+  tags                        = local.machine_tags
 
   sku_profile {
     allocation_strategy = "CapacityOptimized"
