@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -423,17 +427,23 @@ class TestInit:
             make_worker("azure", given)
         assert arm.calls == []
 
-    def test_without_credentials_it_says_how_to_log_on(
-        self, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_without_credentials_it_says_how_to_log_on(self, parameters: dict[str, Any], tmp_path: Path) -> None:
         """azure-identity's own search, on a machine where nobody has logged on."""
-        for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "dev")  # lest it asks the network for a machine's identity
-        with pytest.raises(OperatorError, match=r"(?s)there are no credentials of Azure.*next: log on \(az login\)"):
-            make_worker("azure", parameters)
+        inventory = tmp_path / "inventory.yml"
+        host = {f"ras_{name}": str(value) if isinstance(value, Path) else value for name, value in parameters.items()}
+        inventory.write_text(json.dumps({"azure_workers": {"hosts": {"burst": host}}}), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "ras_runner", "doctor", "-i", inventory],
+            # "dev": lest it asks the network for this machine's identity
+            env={"HOME": str(tmp_path), "PATH": str(tmp_path), "AZURE_TOKEN_CREDENTIALS": "dev", "COLUMNS": "300"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 3
+        assert re.search(r"(?s)there are no credentials of Azure.*next: log on \(az login\)", done.stdout)
+        assert "Credential" not in done.stderr, "what the library logs is not for the user's terminal"
 
     def test_without_the_libraries_it_says_how_to_install_them(
         self, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ def default_credential() -> Any:
     Raises:
         OperatorError: the libraries are not installed.
     """
+    logger = logging.getLogger("azure")
+    if not logger.handlers:  # where nobody asked for a log, its warnings would go to the user's terminal
+        logger.addHandler(logging.NullHandler())
     return azure_module("azure.identity").DefaultAzureCredential(process_timeout=30)
 
 
