@@ -45,7 +45,7 @@ apt_install() {
 # Where the collections are that the Windows roles and the dynamic inventories need: they come in the PyPI package
 # ansible, since Galaxy is not reached everywhere. The folder is named after what is in it.
 ansible_package=ansible==12.3.0
-ansible_wanted="amazon/aws ansible/windows community/windows"
+ansible_wanted="amazon/aws ansible/windows azure/azcollection community/windows"
 ansible_collections() {
   printf '%s/ansible-collections-%s-%s\n' "$cache" "${ansible_package#*==}" \
     "$(printf %s "$ansible_wanted" | cksum | cut -d ' ' -f 1)"

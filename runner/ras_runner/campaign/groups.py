@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Records = list[tuple[str, dict[str, Any]]]
 #: Machines that are tried at once: those that do not answer take 15 s each.
 _AT_ONCE = 32
+#: How long a cloud may take to say whether it has taken a machine away, seconds.
+_DOUBT_SECONDS = 60.0
 #: How long the end of a campaign waits for a group to be brought back to its minimum, seconds.
 _RELEASE_SECONDS = 30.0
 
@@ -204,7 +206,7 @@ class Groups:
         """Ends that were kept back for too long: they are taken as they are. To be asked at the begin of each turn."""
         self._fresh.clear()
         now = time.monotonic()
-        late = [doubt for doubt in self._doubts if now - doubt.since > self.settings.lost_after]
+        late = [doubt for doubt in self._doubts if now - doubt.since > _DOUBT_SECONDS]
         self._doubts = [doubt for doubt in self._doubts if doubt not in late]
         return [doubt.end for doubt in late]
 

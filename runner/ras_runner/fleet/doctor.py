@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CHECKS = {
     "aws_ec2": "ras_runner.fleet.checks.aws_ec2",
     "dask": "ras_runner.fleet.checks.dask",
+    "azure": "ras_runner.fleet.checks.azure",
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
     "psexec": "ras_runner.fleet.checks.psexec",
