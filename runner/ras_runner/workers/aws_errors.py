@@ -76,7 +76,8 @@ _MEANINGS: dict[str, _Meaning] = {
 }
 _DENIED = frozenset(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403", "Forbidden"))
 _NAMED_ACTION = re.compile(r"perform: ?([a-z0-9-]+:[A-Za-z]+)")
-_SERVICE_PREFIXES = {"auto-scaling": "autoscaling"}
+#: Operations whose right has another name.
+_RIGHTS = {"s3:ListObjectsV2": "s3:ListBucket"}
 _PLAIN = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -116,8 +117,9 @@ def plain(text: str, limit: int = 300) -> str:
 
 
 def action_name(service: str, operation: str) -> str:
-    """The name that rights have for an operation of a client: ``autoscaling:SetInstanceProtection``."""
-    return f"{_SERVICE_PREFIXES.get(service, service)}:{operation}"
+    """The right that an operation of a client takes: ``autoscaling:SetInstanceProtection``."""
+    name = f"{service}:{operation}"
+    return _RIGHTS.get(name, name)
 
 
 def _refused(response: Any, call: str, where: str, step: str) -> RasRunnerError:
