@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ras_runner.campaign.campaigns import CampaignSettings, PreparedPlan
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.preview import PreviewRow
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.group import AnyWorker
 
 _WATCH_SECONDS = 0.5
 _ASK_AGAIN_SECONDS = 5.0
@@ -51,7 +51,7 @@ class Ready:
 
     journal: Journal
     project: Project
-    workers: tuple[Worker, ...]
+    workers: tuple[AnyWorker, ...]
     plans: dict[str, PreparedPlan]
 
 
@@ -75,7 +75,7 @@ def _ready(order: Order) -> Ready:
         )
     for worker in pool.workers:
         if worker.engine.name.startswith("stand-in"):
-            talk_of_standin(worker.worker_id, pool.source)
+            talk_of_standin(worker.spec.worker_id, pool.source)
     journal = open_journal(order.state_dir)
     return Ready(journal, project, pool.workers, prepare_plans(plans, pool.workers, order.settings, journal))
 
@@ -94,7 +94,7 @@ def resume(campaign: str | None, state_dir: Path | None, mode: Mode, *, as_json:
     return _run(journal, chosen, campaign_workers(journal, chosen, talk), mode, as_json=as_json)
 
 
-def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode, *, as_json: bool) -> int:
+def _run(journal: Journal, campaign: str, workers: Sequence[AnyWorker], mode: Mode, *, as_json: bool) -> int:
     talk(f"campaign {campaign}")
     try:
         with LiveView(journal.state_dir, campaign) as live:
@@ -196,7 +196,7 @@ def _where(row: PreviewRow) -> str:
     if row.problem:
         return f"cannot run: {first_line(row.problem)}"
     if row.slot is None:
-        return "next free slot"
+        return f"a machine of {row.worker_id}" if row.worker_id else "next free slot"
     doing = {"prepare": ", to be prepared", "solve": ", prepared already"}.get(row.stage, "")
     return f"{row.worker_id} slot {row.slot}{doing}"
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.fleet.pool import why_not
+from ras_runner.workers.registry import WORKER_TYPES, is_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +161,10 @@ def _checks(entry: WorkerEntry) -> list[Check]:
         return [Check("set-up", lambda: Finding(Verdict.FAILED, entry.left_out))]
     if reason := why_not(entry):
         raise InputError(reason)
+    if entry.type in WORKER_TYPES and is_group(entry.type):
+        from ras_runner.fleet.checks import group
+
+        return group.checks(entry.type, entry.parameters)
     if entry.type not in CHECKS:
         raise InputError(
             f"it has an unknown worker type {entry.type!r}", action=f"valid types are {', '.join(sorted(CHECKS))}"
