@@ -17,8 +17,8 @@ import pytest
 from tests.cloud.fake_terraform import FakeTerraform
 from tests.terraform.cloud import REGION, Cloud, running_cloud
 
+from ras_runner import Burst
 from ras_runner.fleet.burst_record import BurstRecord, burst_folders
-from ras_runner.fleet.bursts import Burst
 
 #: The image is one that moto has from the start.
 BUCKET, IMAGE = "a-bucket", "ami-12c6146b"
