@@ -339,9 +339,7 @@ def test_region_without_a_default_network(place: Place) -> None:
     ("code", "message"),
     [("ExpiredToken", "have expired"), ("InvalidClientTokenId", "does not know"), ("AccessDenied", "no right to")],
 )
-def test_credentials_that_do_not_do(
-    place: Place, monkeypatch: pytest.MonkeyPatch, code: str, message: str
-) -> None:
+def test_credentials_that_do_not_do(place: Place, monkeypatch: pytest.MonkeyPatch, code: str, message: str) -> None:
     def refuse(self: BaseClient, operation: str, given: dict[str, Any]) -> None:
         raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
 
