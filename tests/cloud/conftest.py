@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
+import botocore.session
 import pytest
 from tests.cloud.fake_terraform import FakeTerraform
 from tests.terraform.cloud import REGION, Cloud, running_cloud
@@ -19,6 +21,15 @@ from ras_runner.fleet.burst_record import BurstRecord, burst_folders
 from ras_runner.fleet.bursts import Burst
 
 BUCKET = "a-bucket"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_read_once() -> Iterator[None]:
+    """botocore's descriptions of the services are large; each of its sessions would read them anew."""
+    loader = botocore.loaders.create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lambda search_path=None: loader)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,14 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from tests.cloud.conftest import BUCKET, Place, read_json, tags
-from tests.commands import wait_until
+from tests.commands import Runner, wait_until
 from tests.terraform.cloud import REGION
 
 from ras_runner import compute_parallel_remote
 from ras_runner.api import RasProject
 from ras_runner.campaign.costs import campaign_cost
 from ras_runner.campaign.journal import Journal
+from ras_runner.campaign.view import campaign_view
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_record import BurstFolder, State, burst_folders, left_behind
@@ -75,7 +76,7 @@ def test_plans_run_and_their_cost_is_in_the_journal(place: Place, group: None, p
     assert machine.kind == "c6i.2xlarge"
     assert machine.end is not None
     journal = Journal(place.state)
-    cost = campaign_cost(journal, journal.campaign_id(None))
+    cost = campaign_cost(journal, campaign_view(journal, journal.campaign_id(None)))
     journal.close()
     assert cost is not None
     assert cost.final
@@ -98,8 +99,8 @@ def test_time_is_over_before_plans_are_done(place: Place, group: None, project: 
 def test_plans_that_do_not_end_in_their_time_do_not_keep_it_up(
     place: Place, group: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAS_RUNNER_BURST_STOP_SECONDS", "0.01")
-    with place.burst(max_cost="0.0001") as _:
+    monkeypatch.setenv("RAS_RUNNER_BURST_STOP_SECONDS", "1")
+    with place.burst(max_cost="0.00001"):  # less than the machine costs while it is stopped
         _machine(place, place.record().launch_token)
         wait_until(lambda: place.record().state is State.DOWN, "it is taken down while the block goes on")
     assert place.terraform.commands().count("destroy") == 1
@@ -210,41 +211,12 @@ def test_state_of_another_burst_is_not_destroyed(place: Place, group: None) -> N
     assert "destroy" not in place.terraform.commands()
 
 
-def test_controller_killed_after_apply_before_its_record(place: Place) -> None:
-    """What the cloud has and neither record nor state know is found by the launch token."""
-    place.terraform.script(apply=[{"wait": "deaf"}])
-    thread = threading.Thread(target=_made_and_killed, args=(place,), daemon=True)
-    thread.start()
-    wait_until((place.terraform.folder / "waiting").exists, "it is being applied")
-    record = place.record()
-    _machine(place, record.launch_token)
-    (place.terraform.folder / "go on").touch()
-    thread.join()
-
-    [sentence] = left_behind(place.state)
-    assert f"burst {record.id} is still up" in sentence
-    bursts.open_burst(place.state, record.id, place.said.append).down()
-    assert place.record().state is State.DOWN
-    assert place.cloud.machines() == []
-
-
-def _made_and_killed(place: Place) -> None:
-    """A controller that is gone once Terraform has ended: nothing of what it does then happens."""
-
-    def gone(*_: Any) -> None:
-        raise SystemExit
-
-    asked = bursts.prospect(place.burst().order, place.state, attended=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ras_runner.fleet.terraform.Terraform.outputs", gone)
-        patch.setattr("ras_runner.fleet.burst_life.BurstLife.down", gone)
-        bursts.begin(asked, place.state, place.said.append, attended=True)
-
-
-def test_burst_that_is_in_hand_is_left_to_its_controller(place: Place, group: None) -> None:
-    with place.burst():
+def test_burst_that_is_in_hand_is_left_to_its_controller(place: Place, group: None, runner: Runner) -> None:
+    with place.burst() as _:
         [folder] = burst_folders(place.state)
-        assert BurstFolder(folder.path).in_hand()
+        assert folder.in_hand()
+        done = runner.run("burst", "down", folder.path.name, "--state-dir", place.state, code=2)
+        assert "is in the hands of another ras-runner" in done.stderr
 
 
 def test_up_has_its_machines_and_a_workers_file(place: Place) -> None:
@@ -375,7 +347,7 @@ def _machine(place: Place, token: str) -> str:
 def _scaling_group(place: Place) -> str:
     ec2 = place.cloud.client("ec2")
     ec2.create_launch_template(
-        LaunchTemplateName="t", LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "c6i.2xlarge"}
+        LaunchTemplateName="template", LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "c6i.2xlarge"}
     )
     place.cloud.client("autoscaling").create_auto_scaling_group(
         AutoScalingGroupName="a-group",
@@ -383,7 +355,7 @@ def _scaling_group(place: Place) -> str:
         MaxSize=2,
         DesiredCapacity=0,
         AvailabilityZones=[f"{REGION}a"],
-        LaunchTemplate={"LaunchTemplateName": "t"},
+        LaunchTemplate={"LaunchTemplateName": "template"},
     )
     return "a-group"
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ras_runner.fleet.burst_record import BurstRecord
     from ras_runner.fleet.burst_sweep import Found
     from ras_runner.fleet.cost import Estimate
+    from ras_runner.workers.group import AnyWorker
 
 
 def run(
@@ -101,7 +102,7 @@ def _agreed(found: Estimate, account: str, *, yes: bool) -> bool:
     return False
 
 
-def _compute(journal: Journal, campaign: str, workers: list[Any], *, as_json: bool) -> int:
+def _compute(journal: Journal, campaign: str, workers: Sequence[AnyWorker], *, as_json: bool) -> int:
     """Run a campaign; interrupted, what is computed is collected and the rest is stopped: its machines go."""
     talk(f"campaign {campaign}")
     try:

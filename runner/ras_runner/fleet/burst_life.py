@@ -33,11 +33,13 @@ class Tempo:
 
     Attributes:
         watch: between two looks at cost and time.
+        look: between two looks at the machines by the campaign that uses them.
         retry: before destroy is tried again; doubled each time.
         stop: that plans get to end in, when time or money is at its end; they are reckoned in.
     """
 
     watch: float = 30.0
+    look: float = 10.0
     retry: float = 15.0
     stop: float = 600.0
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ras_runner.fleet.burst_cloud import BurstCloud, Place
     from ras_runner.fleet.burst_record import MachineTime
     from ras_runner.fleet.cost import Estimate, Work
-    from ras_runner.workers.group import WorkerGroup
+    from ras_runner.workers.group import AnyWorker, WorkerGroup
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,16 @@ def open_burst(state_dir: Path, burst: str, say: Callable[[str], None]) -> Burst
     return BurstLife(folder, record, cloud, say, Tempo.from_environment())
 
 
-def make_group(life: BurstLife) -> Any:
+def make_group(life: BurstLife) -> AnyWorker:
     """The burst's machines as a group of workers. Raises as ``init_ras_worker`` does."""
-    from ras_runner.workers.registry import make_workers
+    from ras_runner.workers.registry import make_any_worker
 
-    [made] = make_workers([life.cloud.group(life.record, life.folder.path / "key")])
-    if isinstance(made, RasRunnerError):
-        raise made
-    return made
+    return make_any_worker(*_group(life))
+
+
+def _group(life: BurstLife) -> tuple[str, dict[str, Any]]:
+    kind, parameters = life.cloud.group(life.record, life.folder.path / "key")
+    return kind, {**parameters, "look_seconds": life.tempo.look}
 
 
 def bring_up(asked: Prospect, state_dir: Path, say: Callable[[str], None]) -> Path:
@@ -179,7 +181,7 @@ def bring_up(asked: Prospect, state_dir: Path, say: Callable[[str], None]) -> Pa
         try:
             say(f"asking for {asked.order.workers} machines")
             life.cloud.scale(life.record, asked.order.workers)
-            kind, parameters = life.cloud.group(life.record, life.folder.path / "key")
+            kind, parameters = _group(life)
             name = str(parameters.pop("worker_id"))
             worker = {"name": name, "type": kind, "parameters": parameters}
             path = life.folder.path / "workers.json"
@@ -331,7 +333,7 @@ class Burst:
         """Why it was stopped before its plans were done; empty when it was not."""
         return self._watchman.stopped if self._watchman else ""
 
-    def __enter__(self) -> list[Any]:
+    def __enter__(self) -> list[AnyWorker]:
         """Make it.
 
         Returns:
