@@ -284,7 +284,7 @@ class Places:
             self.roomy.pop(worker.name, None)
 
     def choose(
-        self, lane: Lane, sides: Iterable[str], *, steady: bool, patient: bool, avoid: Collection[str], affinity: str
+        self, lane: Lane, sides: Collection[str], *, steady: bool, patient: bool, avoid: Collection[str], affinity: str
     ) -> Worker | None:
         """Lowest queue priority first; in it a worker that has the inputs, is faster, has most room.
 
