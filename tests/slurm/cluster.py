@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,10 +144,11 @@ class SlurmCluster:
             os.kill(process, 15)
         wait_until(lambda: not _runs(process), f"{daemon} has ended", 20)
 
-    def clear(self) -> None:
-        """Cancel all jobs, and wait until they have gone."""
-        self.say("scancel", "--user=root", "--signal=KILL", "--full")
-        wait_until(lambda: not self.say("squeue", "-h"), "no job is left", 20)
+    def clear(self, ids: Iterable[str] = ()) -> None:
+        """Cancel these jobs, or all, and wait until they have gone."""
+        chosen = [f"--jobs={','.join(ids)}"] if ids else []
+        self.say("scancel", "--signal=KILL", "--full", *(ids or ["--user=root"]))
+        wait_until(lambda: not self.say("squeue", "-h", *chosen), "no job is left", 20)
 
     def close(self) -> None:
         """End everything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from tests.commands import wait_until
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.conftest import SlurmRunner
-from tests.ssh.sshd import running_sshd
+from tests.ssh.sshd import STANDIN, running_sshd
 
 from ras_runner.errors import TransientError
 from ras_runner.hecras.project import Project
@@ -100,6 +101,27 @@ def test_a_job_that_somebody_cancels_and_one_that_nobody_can_start(
     assert not slurm_cluster.say("squeue", "-h"), "what is given up is cancelled"
 
 
+def test_waiting_for_its_turn_is_not_running_out_of_time(
+    slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project
+):
+    """Nor is what an earlier controller has seen of the wait, when another one attaches."""
+    others = ("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 600")
+    slurm_cluster.say(*others)
+    wait_until(slurm_cluster.running, "the cluster is busy")
+    slurm.environment["RAS_STANDIN_FAULT"] = "p02=hang:0.1"
+    first = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1,2", "--timeout", "0.07")
+    wait_until(lambda: [t["state"] for t in slurm.tasks().values()] == ["queued"] * 2, "both plans are queued")
+    first.kill()
+    launched = min(row["launched"] for row in slurm.attempts())
+    wait_until(lambda: time.time() - launched > 0.07 * 60, "they have waited for longer than they may run")
+    slurm_cluster.clear(slurm_cluster.running())
+    done = slurm.run("resume", code=1)
+    assert "attached" in done.stderr
+    results = {r["plan_number"]: r for r in slurm.json("results")}
+    assert {number: r["outcome"] for number, r in results.items()} == {"01": "completed", "02": "timed-out"}
+    assert results["01"]["execution_time"] < 0.07 * 60
+
+
 def test_a_worker_folder_that_the_nodes_do_not_share(slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project):
     slurm.write_inventory(partition="island", worker_folder=str(slurm_cluster.not_shared / "worker"))
     results = slurm.execute(project.folder, "--plans", "1,2", code=2)
@@ -130,8 +152,6 @@ def test_a_submit_host_over_ssh(slurm: SlurmRunner, slurm_cluster: SlurmCluster,
 
 def test_an_image(slurm: SlurmRunner, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The run script runs in it, with nothing but the workspace; the image has the engine where ours have it."""
-    from tests.ssh.sshd import STANDIN
-
     inside, programs, image = tmp_path / "inside", tmp_path / "bin", tmp_path / "standin.sif"
     for folder, name, text in (
         (inside, "ras-standin", f'#!/bin/sh\nexec {STANDIN} "$@"\n'),
