@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from tests.commands import wait_until
 from tests.services import not_here
-from tests.ssh.sshd import STANDIN, free_port
+from tests.ssh.sshd import STANDIN
 
 NODES = ("n1", "n2", "n3")
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin"
@@ -87,7 +87,7 @@ class SlurmCluster:
     def start(self) -> None:
         """Start the daemons, and wait until the nodes take jobs."""
         host = socket.gethostname().split(".")[0]
-        text = _CONF.format(host=host, folder=self.folder, ports=[free_port() for _ in range(4)])
+        text = _CONF.format(host=host, folder=self.folder, ports=_free_ports(4))
         self.configuration.write_text(text, encoding="utf-8")
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
@@ -166,6 +166,20 @@ class SlurmCluster:
             "max_parallel_plans": 2,
             **others,
         }
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that connections get: a daemon binds its own only after it has made
+    some.
+    """
+    found: list[int] = []
+    for port in range(20000 + os.getpid() % 10000, 32000):
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("0.0.0.0", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no port is free")
 
 
 def _runs(process: int) -> bool:

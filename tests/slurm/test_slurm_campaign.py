@@ -46,6 +46,11 @@ def outcomes(attempts: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(row["outcome"], row["blame"]) for row in attempts]
 
 
+def waiting(slurm: SlurmRunner) -> list[str]:
+    """Why plans are queued, as status says it."""
+    return [t["message"].split(": ")[1] for t in slurm.tasks().values() if t["state"] == "queued"]
+
+
 def test_a_node_fails_a_queue_is_preempted_the_controller_restarts(
     slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project
 ):
@@ -56,8 +61,7 @@ def test_a_node_fails_a_queue_is_preempted_the_controller_restarts(
     wait_until(lambda: len(slurm_cluster.running()) == 4, "four jobs run")
     arrays = {job.split("_")[0] for job in slurm_cluster.running()}
     assert len(arrays) <= 2, "launches that come together are one array, of at most MaxArraySize"
-    waiting = wait_until(lambda: [t for t in slurm.tasks().values() if t["state"] == "queued"], "a plan is queued")
-    assert [task["message"].split(": ")[1] for task in waiting] == ["no node has room"]
+    wait_until(lambda: waiting(slurm) == ["no node has room"], "status says why the fifth waits")
     slurm_cluster.stop("slurmctld")
     slurm_cluster.start_controller()
     slurm_cluster.say("scontrol", "update", "nodename=n1", "state=down", "reason=test")
@@ -86,8 +90,8 @@ def test_a_job_that_somebody_cancels_and_one_that_nobody_can_start(
     slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project
 ):
     slurm.environment["RAS_STANDIN_FAULT"] = "hang:0.1"
-    controller = slurm.start_running(1, project.folder, "--plans", "1")
-    (job,) = slurm_cluster.running()
+    controller = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1")
+    (job,) = wait_until(slurm_cluster.running, "the job runs")
     slurm_cluster.say("scancel", "--full", "--signal=KILL", job)
     assert controller.wait(60) == 1
     (result,) = slurm.json("results")
@@ -112,6 +116,7 @@ def test_waiting_for_its_turn_is_not_running_out_of_time(
     first = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1,2", "--timeout", "0.07")
     wait_until(lambda: [t["state"] for t in slurm.tasks().values()] == ["queued"] * 2, "both plans are queued")
     first.kill()
+    first.wait()
     launched = min(row["launched"] for row in slurm.attempts())
     wait_until(lambda: time.time() - launched > 0.07 * 60, "they have waited for longer than they may run")
     slurm_cluster.clear(slurm_cluster.running())
@@ -142,8 +147,11 @@ def test_a_submit_host_over_ssh(slurm: SlurmRunner, slurm_cluster: SlurmCluster,
         assert not found["failed"], found
         assert said["slurm-partition"]["evidence"] == "partition main would take a plan of 1 cores"
         slurm.environment["RAS_STANDIN_PACE"] = "0.02"
-        slurm.leave_running(2, project.folder, "--plans", "1,2")
-        (job, *_) = slurm_cluster.running()
+        controller = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1,2")
+        (job, *_) = wait_until(slurm_cluster.running, "a job runs")
+        wait_until(lambda: [row["state"] for row in slurm.attempts()] == ["running"] * 2, "both were launched")
+        controller.kill()
+        controller.wait()
         assert "mem=150M" in slurm_cluster.say("scontrol", "show", "job", job)
         assert "attached" in slurm.run("resume").stderr
         assert [(r["success"], r["attempts"]) for r in slurm.json("results")] == [(True, 1)] * 2

@@ -133,17 +133,17 @@ class SlurmTransport:
             raise ValueError(f"{folder} is not the folder of attempt {attempt}")
         return str(self._batches.launch(Kind(cores, campaign, script), attempt))
 
-    def _submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> int:
+    def _submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> list[Ref]:
         folder = self.root / "w"
         self.files.put(
             [Upload(f"{batch} {index}\n".encode(), folder / name / BATCH_FILE) for index, name in enumerate(attempts)]
         )
         script = jobs.array_script(folder, attempts, kind.script, self.cluster.wanted.image)
-        job = self.cluster.submit(batch, kind.campaign, kind.cores, len(attempts), script)
+        made = self.cluster.submit(batch, kind.campaign, kind.cores, len(attempts), script)
         with self._mutex:
-            self._refs |= {name: jobs.Ref(job, index, batch) for index, name in enumerate(attempts)}
+            self._refs |= dict(zip(attempts, made, strict=True))
             self._active.update(attempts)
-        return job
+        return made
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
         """Look at many attempts: at the queue now and then, in one call for all; at their files each time."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ras_runner.transports.slurm_errors import QueueFullError
-from ras_runner.transports.slurm_jobs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from ras_runner.transports.slurm_jobs import Ref
 
 #: Launches that come within this time go together, seconds; and all those that come while others are submitted.
 _WINDOW = 0.2
@@ -41,13 +42,13 @@ class Batches:
     """Collects launches and submits them. Safe to use from several threads.
 
     Args:
-        submit: makes an array of one kind for these attempts; named after the batch. Returns its job id.
+        submit: makes an array of one kind, named after the batch, for these attempts; returns the job of each.
         most: elements that an array may have.
         some_run: whether jobs of ours are in the queue that will be over one day.
     """
 
     def __init__(
-        self, submit: Callable[[str, Kind, Sequence[str]], int], most: int, some_run: Callable[[], bool]
+        self, submit: Callable[[str, Kind, Sequence[str]], list[Ref]], most: int, some_run: Callable[[], bool]
     ) -> None:
         self._submit, self._most, self._some_run = submit, max(1, most), some_run
         self._mutex, self._submitting = threading.Lock(), threading.Lock()
@@ -80,7 +81,8 @@ class Batches:
         while together:
             part = together[:size]
             try:
-                made: list[Ref | Exception] = list(self._array(kind, part))
+                names = [launch.attempt for launch in part]
+                made: list[Ref | Exception] = list(self._submit(uuid.uuid4().hex[:12], kind, names))
             except QueueFullError as error:
                 withdrawn = [launch for launch in together if launch.withdrawn]
                 if size > 1:  # an array counts as all its elements: a smaller one may have room
@@ -97,11 +99,6 @@ class Batches:
             self._tell(part, made)
             together = [launch for launch in together if launch.made is None]
             size = min(size, len(together)) or 1
-
-    def _array(self, kind: Kind, part: Sequence[_Launch]) -> list[Ref]:
-        batch = uuid.uuid4().hex[:12]
-        job = self._submit(batch, kind, [launch.attempt for launch in part])
-        return [Ref(job, index, batch) for index in range(len(part))]
 
     def _tell(self, part: Sequence[_Launch], made: Sequence[Ref | Exception]) -> None:
         with self._mutex:

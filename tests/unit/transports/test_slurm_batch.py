@@ -34,7 +34,7 @@ class Queue:
         self.room, self.taken = room, 0
         self.come = threading.Barrier(launches)
 
-    def submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> int:
+    def submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> list[Ref]:
         assert batch.isalnum()
         if self.taken + len(attempts) > self.room:
             self.refused.append(len(attempts))
@@ -42,7 +42,7 @@ class Queue:
             raise QueueFullError("full", step="launch")
         self.taken += len(attempts)
         self.arrays.append((kind, list(attempts)))
-        return len(self.arrays)
+        return [Ref(len(self.arrays), index, batch) for index in range(len(attempts))]
 
 
 def launch_all(queue: Queue, batches: Batches, launches: Sequence[tuple[Kind, str]]) -> list[Ref]:
@@ -86,7 +86,7 @@ def test_a_queue_that_takes_nothing_of_ours_is_an_error():
 def test_what_is_stopped_does_not_wait_for_room():
     batches: Batches
 
-    def submit(batch: str, kind: Kind, attempts: Sequence[str]) -> int:
+    def submit(batch: str, kind: Kind, attempts: Sequence[str]) -> list[Ref]:
         batches.withdraw(attempts[0])
         raise QueueFullError("full", step="launch")
 
@@ -99,7 +99,7 @@ def test_each_of_those_who_wait_hears_of_an_error_and_the_next_go_on():
     failing = [True]
     queue = Queue(3)
 
-    def submit(batch: str, kind: Kind, attempts: Sequence[str]) -> int:
+    def submit(batch: str, kind: Kind, attempts: Sequence[str]) -> list[Ref]:
         if failing.pop() if failing else False:
             raise TransientError("away", step="launch")
         return queue.submit(batch, kind, attempts)
