@@ -44,7 +44,7 @@ _REFUSED = (
 
 
 class QueueFullError(OperatorError):
-    """No more jobs of ours may be in the queue: it takes some when others are over."""
+    """No more jobs may be in the queue: it takes some when others are over."""
 
 
 def explain(errors: str, *, step: str, host: str) -> RasRunnerError:

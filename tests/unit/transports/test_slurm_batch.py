@@ -6,20 +6,12 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from ras_runner.errors import TransientError
-from ras_runner.transports import slurm_batch
 from ras_runner.transports.slurm_batch import Batches, Kind
 from ras_runner.transports.slurm_errors import QueueFullError
 from ras_runner.transports.slurm_jobs import Ref
 
 KIND = Kind(2, "c1", "run.sh")
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm_batch, "_FULL_FIRST", 0.001)
 
 
 class Queue:
@@ -38,7 +30,6 @@ class Queue:
         assert batch.isalnum()
         if self.taken + len(attempts) > self.room:
             self.refused.append(len(attempts))
-            self.taken = 0  # what was taken is over meanwhile
             raise QueueFullError("full", step="launch")
         self.taken += len(attempts)
         self.arrays.append((kind, list(attempts)))
@@ -56,7 +47,7 @@ def launch_all(queue: Queue, batches: Batches, launches: Sequence[tuple[Kind, st
 
 def test_one_array_for_each_kind_and_no_more_elements_than_slurm_takes():
     queue = Queue(12)
-    batches = Batches(queue.submit, 4, lambda: False)
+    batches = Batches(queue.submit, 4)
     other = Kind(8, "c1", "run.sh")
     wanted = [(KIND, f"a{i}") for i in range(10)] + [(other, "b0"), (other, "b1")]
     refs = launch_all(queue, batches, wanted)
@@ -69,30 +60,13 @@ def test_one_array_for_each_kind_and_no_more_elements_than_slurm_takes():
     assert len({ref.batch for ref in refs}) == 4
 
 
-def test_a_full_queue_takes_smaller_arrays_as_long_as_others_will_be_over():
-    queue = Queue(8, room=3)
-    refs = launch_all(queue, Batches(queue.submit, 100, lambda: True), [(KIND, f"a{i}") for i in range(8)])
-    assert len(refs) == 8
-    assert queue.refused[:2] == [8, 4]
-    assert sorted(attempt for _, array in queue.arrays for attempt in array) == [f"a{i}" for i in range(8)]
-
-
-def test_a_queue_that_takes_nothing_of_ours_is_an_error():
-    batches = Batches(Queue(1, room=0).submit, 100, lambda: False)
-    with pytest.raises(QueueFullError):
-        batches.launch(KIND, "a0")
-
-
-def test_what_is_stopped_does_not_wait_for_room():
-    batches: Batches
-
-    def submit(batch: str, kind: Kind, attempts: Sequence[str]) -> list[Ref]:
-        batches.withdraw(attempts[0])
-        raise QueueFullError("full", step="launch")
-
-    batches = Batches(submit, 100, lambda: True)
-    with pytest.raises(QueueFullError):
-        batches.launch(KIND, "a0")
+def test_a_full_queue_gets_smaller_arrays_and_what_does_not_fit_is_told():
+    queue = Queue(1, room=3)
+    names = [f"a{i}" for i in range(8)]
+    made = Batches(queue.submit, 100).submit(KIND, names)
+    assert queue.refused == [8, 4, 2, 1]
+    assert [array for _, array in queue.arrays] == [["a0", "a1"], ["a2"]]
+    assert [name for name, result in made.items() if isinstance(result, QueueFullError)] == names[3:]
 
 
 def test_each_of_those_who_wait_hears_of_an_error_and_the_next_go_on():
@@ -104,7 +78,7 @@ def test_each_of_those_who_wait_hears_of_an_error_and_the_next_go_on():
             raise TransientError("away", step="launch")
         return queue.submit(batch, kind, attempts)
 
-    batches = Batches(submit, 100, lambda: False)
+    batches = Batches(submit, 100)
 
     def launch(attempt: str) -> Ref | TransientError:
         queue.come.wait()
