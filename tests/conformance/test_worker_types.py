@@ -103,7 +103,7 @@ ROWS = {name: pytest.param(name, marks=_marks(kind)) for name, kind in sorted(WO
 #: The same without the row that is put together from two others, for what one of these does alone.
 SIMPLE_ROWS = [row for name, row in ROWS.items() if name != "docker-ssh"]
 #: Slurm moves no files itself: they go as those of local and SSH workers.
-LARGE_ROWS = [row for row in SIMPLE_ROWS if row is not ROWS["slurm"]]
+FILE_ROWS = [row for row in SIMPLE_ROWS if row is not ROWS["slurm"]]
 
 
 @pytest.fixture(params=ROWS.values())
@@ -229,7 +229,7 @@ def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
     assert {row["cleaned"] for row in worker.attempts()} == {1}
 
 
-@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
+@pytest.mark.parametrize("worker", FILE_ROWS, indirect=True)
 def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: Project):
     terrain = project.folder / "Terrain.hdf"
     with h5py.File(terrain, "w") as hdf:
@@ -242,7 +242,7 @@ def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worker", LARGE_ROWS, indirect=True)
+@pytest.mark.parametrize("worker", FILE_ROWS, indirect=True)
 def test_large_input_and_result(worker: Runner, tmp_path: Path, request: pytest.FixtureRequest):
     """300 MB that the plan reads, and a result of 200 MB; less where that would take a minute."""
     sent, made = (megabytes * 1_000_000 for megabytes in WORKER_TYPES[request.node.callspec.params["worker"]].megabytes)
@@ -265,7 +265,7 @@ def test_large_input_and_result(worker: Runner, tmp_path: Path, request: pytest.
     shutil.rmtree(tmp_path)  # half a gigabyte a worker type
 
 
-@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
+@pytest.mark.parametrize("worker", FILE_ROWS, indirect=True)
 def test_unchanged_plans_send_nothing(worker: Runner, project: Project):
     worker.execute(project.folder, "--plans", "1,2")
     again = worker.execute(project.folder, "--plans", "1,2")

@@ -11,14 +11,14 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.commands import wait_until
-from tests.ssh.sshd import STANDIN, free_port
+from tests.ssh.sshd import STANDIN
 
 
 class SlurmUnavailable(Exception):  # noqa: N818  a reason to skip, not an error
@@ -91,7 +91,7 @@ class SlurmCluster:
     def start(self) -> None:
         """Start the daemons, and wait until the nodes take jobs."""
         host = socket.gethostname().split(".")[0]
-        text = _CONF.format(host=host, folder=self.folder, ports=[free_port() for _ in range(4)])
+        text = _CONF.format(host=host, folder=self.folder, ports=_free_ports(4))
         self.configuration.write_text(text, encoding="utf-8")
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
@@ -148,10 +148,11 @@ class SlurmCluster:
             os.kill(process, 15)
         wait_until(lambda: not _runs(process), f"{daemon} has ended", 20)
 
-    def clear(self) -> None:
-        """Cancel all jobs, and wait until they have gone."""
-        self.say("scancel", "--user=root", "--signal=KILL", "--full")
-        wait_until(lambda: not self.say("squeue", "-h"), "no job is left", 20)
+    def clear(self, ids: Iterable[str] = ()) -> None:
+        """Cancel these jobs, or all, and wait until they have gone."""
+        chosen = [f"--jobs={','.join(ids)}"] if ids else []
+        self.say("scancel", "--signal=KILL", "--full", *(ids or ["--user=root"]))
+        wait_until(lambda: not self.say("squeue", "-h", *chosen), "no job is left", 20)
 
     def close(self) -> None:
         """End everything."""
@@ -169,6 +170,20 @@ class SlurmCluster:
             "max_parallel_plans": 2,
             **others,
         }
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below those that connections get: a daemon binds its own only after it has made
+    some.
+    """
+    found: list[int] = []
+    for port in range(20000 + os.getpid() % 10000, 32000):
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("0.0.0.0", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no port is free")
 
 
 def _runs(process: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from tests.commands import wait_until
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.conftest import SlurmRunner
-from tests.ssh.sshd import running_sshd
+from tests.ssh.sshd import STANDIN, running_sshd
 
 from ras_runner.errors import TransientError
 from ras_runner.hecras.project import Project
@@ -45,6 +46,11 @@ def outcomes(attempts: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(row["outcome"], row["blame"]) for row in attempts]
 
 
+def waiting(slurm: SlurmRunner) -> list[str]:
+    """Why plans are queued, as status says it."""
+    return [t["message"].split(": ")[1] for t in slurm.tasks().values() if t["state"] == "queued"]
+
+
 def test_a_node_fails_a_queue_is_preempted_the_controller_restarts(
     slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project
 ):
@@ -55,8 +61,7 @@ def test_a_node_fails_a_queue_is_preempted_the_controller_restarts(
     wait_until(lambda: len(slurm_cluster.running()) == 4, "four jobs run")
     arrays = {job.split("_")[0] for job in slurm_cluster.running()}
     assert len(arrays) <= 2, "launches that come together are one array, of at most MaxArraySize"
-    waiting = wait_until(lambda: [t for t in slurm.tasks().values() if t["state"] == "queued"], "a plan is queued")
-    assert [task["message"].split(": ")[1] for task in waiting] == ["no node has room"]
+    wait_until(lambda: waiting(slurm) == ["no node has room"], "status says why the fifth waits")
     slurm_cluster.stop("slurmctld")
     slurm_cluster.start_controller()
     slurm_cluster.say("scontrol", "update", "nodename=n1", "state=down", "reason=test")
@@ -85,8 +90,8 @@ def test_a_job_that_somebody_cancels_and_one_that_nobody_can_start(
     slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project
 ):
     slurm.environment["RAS_STANDIN_FAULT"] = "hang:0.1"
-    controller = slurm.start_running(1, project.folder, "--plans", "1")
-    (job,) = slurm_cluster.running()
+    controller = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1")
+    (job,) = wait_until(slurm_cluster.running, "the job runs")
     slurm_cluster.say("scancel", "--full", "--signal=KILL", job)
     assert controller.wait(60) == 1
     (result,) = slurm.json("results")
@@ -98,6 +103,28 @@ def test_a_job_that_somebody_cancels_and_one_that_nobody_can_start(
     assert "Slurm cluster rivers: queue: job " in result["error_message"]
     assert "the partition is down" in result["error_message"]
     assert not slurm_cluster.say("squeue", "-h"), "what is given up is cancelled"
+
+
+def test_waiting_for_its_turn_is_not_running_out_of_time(
+    slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project
+):
+    """Nor is what an earlier controller has seen of the wait, when another one attaches."""
+    others = ("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 600")
+    slurm_cluster.say(*others)
+    wait_until(slurm_cluster.running, "the cluster is busy")
+    slurm.environment["RAS_STANDIN_FAULT"] = "p02=hang:0.1"
+    first = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1,2", "--timeout", "0.07")
+    wait_until(lambda: [t["state"] for t in slurm.tasks().values()] == ["queued"] * 2, "both plans are queued")
+    first.kill()
+    first.wait()
+    launched = min(row["launched"] for row in slurm.attempts())
+    wait_until(lambda: time.time() - launched > 0.07 * 60, "they have waited for longer than they may run")
+    slurm_cluster.clear(slurm_cluster.running())
+    done = slurm.run("resume", code=1)
+    assert "attached" in done.stderr
+    results = {r["plan_number"]: r for r in slurm.json("results")}
+    assert {number: r["outcome"] for number, r in results.items()} == {"01": "completed", "02": "timed-out"}
+    assert results["01"]["execution_time"] < 0.07 * 60
 
 
 def test_a_worker_folder_that_the_nodes_do_not_share(slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project):
@@ -120,8 +147,11 @@ def test_a_submit_host_over_ssh(slurm: SlurmRunner, slurm_cluster: SlurmCluster,
         assert not found["failed"], found
         assert said["slurm-partition"]["evidence"] == "partition main would take a plan of 1 cores"
         slurm.environment["RAS_STANDIN_PACE"] = "0.02"
-        slurm.leave_running(2, project.folder, "--plans", "1,2")
-        (job, *_) = slurm_cluster.running()
+        controller = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1,2")
+        (job, *_) = wait_until(slurm_cluster.running, "a job runs")
+        wait_until(lambda: [row["state"] for row in slurm.attempts()] == ["running"] * 2, "both were launched")
+        controller.kill()
+        controller.wait()
         assert "mem=150M" in slurm_cluster.say("scontrol", "show", "job", job)
         assert "attached" in slurm.run("resume").stderr
         assert [(r["success"], r["attempts"]) for r in slurm.json("results")] == [(True, 1)] * 2
@@ -130,8 +160,6 @@ def test_a_submit_host_over_ssh(slurm: SlurmRunner, slurm_cluster: SlurmCluster,
 
 def test_an_image(slurm: SlurmRunner, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The run script runs in it, with nothing but the workspace; the image has the engine where ours have it."""
-    from tests.ssh.sshd import STANDIN
-
     inside, programs, image = tmp_path / "inside", tmp_path / "bin", tmp_path / "standin.sif"
     for folder, name, text in (
         (inside, "ras-standin", f'#!/bin/sh\nexec {STANDIN} "$@"\n'),

@@ -41,7 +41,8 @@ class CampaignSettings(BaseModel):
         num_cores: cores of each plan; each worker's ``cores_per_plan`` when left out.
         max_concurrent: limit of plans running at once over all workers.
         timeout: minutes after which a plan is stopped.
-        stuck_after: minutes without CPU time and progress after which an engine that shows windows is stopped.
+        stuck_after: minutes without CPU time and progress after which an engine that shows windows is stopped;
+            and after which a job that only a person can help to start is given up.
         retries: how often a plan is repeated after a failure of the model itself.
         force_rerun: run plans whose results are current as well.
         clear_geompre: leave the geometry preprocessor's files out, so that the engine makes them anew.

@@ -341,7 +341,7 @@ class Controller:
                 self._stop(attempt, attempt.stop_outcome, attempt.stopping)
         elif status.waiting or attempt.waiting:
             self._waits(attempt, status)
-        elif timeout is not None and time.time() - attempt.launched - status.waited > timeout * 60.0:
+        elif timeout is not None and _ran(attempt, status) > timeout * 60.0:
             reason = f"not done after {timeout:g} min, the time limit of this campaign"
             self._stop(attempt, Outcome.TIMED_OUT, reason)
         elif self._is_stuck(attempt, status):
@@ -474,3 +474,8 @@ class Controller:
             self._given_up.setdefault(worker, []).append(attempt)
             events += self._close(Ended(attempt, Outcome.PREEMPTED, reason), records)
         return events
+
+
+def _ran(attempt: Attempt, status: Status) -> float:
+    """For how many seconds an attempt has run."""
+    return time.time() - attempt.launched if status.ran is None else status.ran

@@ -82,7 +82,11 @@ def execute(
     ] = None,
     stuck_after: Annotated[
         float,
-        typer.Option("--stuck-after", min=0.001, help="Stop a HEC-RAS that waits in a window after so many minutes."),
+        typer.Option(
+            "--stuck-after",
+            min=0.001,
+            help="Stop what waits for a person after so many minutes: HEC-RAS in a window, a held Slurm job.",
+        ),
     ] = 10.0,
     retries: Annotated[int, typer.Option("--retries", min=0, help="Repeat a plan whose model failed.")] = 0,
     lost_after: Annotated[

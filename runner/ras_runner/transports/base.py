@@ -96,7 +96,7 @@ class Status:
         note: one sentence on how it ended that its files cannot tell (``out of memory ...``); empty if there is none.
         cpu_seconds: CPU time of the processes that it has now; None where that is not known or was not asked for.
         waiting: why its script has not begun (a queue), one sentence; empty where it begins at once, or has begun.
-        waited: seconds from its launch until its script began, or up to now while it waits.
+        ran: seconds since its script began, where that need not be at its launch; None while that is not known.
         outcome: how it ended by the word of what ran it (a queue), where there is no exit.json; None where nothing but
             the machine can be blamed. Infrastructure-lost: only the part of the machine that it ran on is to blame.
         needs_person: it waits, or ended, because of what only a person can change.
@@ -109,7 +109,7 @@ class Status:
     note: str = ""
     cpu_seconds: float | None = None
     waiting: str = ""
-    waited: float = 0.0
+    ran: float | None = None
     outcome: Outcome | None = None
     needs_person: bool = False
 

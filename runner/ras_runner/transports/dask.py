@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from ras_runner.transports.dask_cluster import Cluster
 
-#: In an attempt's folder: as old as its launch.
-SUBMITTED = "submitted"
 #: How long the tree of an attempt may take to end, seconds.
 _STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.05
@@ -97,7 +95,6 @@ class DaskTransport:
             TransientError, OperatorError: the scheduler does not answer, or refuses.
         """
         del cores, campaign  # a plan takes the resources that the worker was told
-        self.files.put([Upload(b"", self.here(folder) / SUBMITTED)])
         self.cluster.submit(key(attempt), attempt, str(folder), script)
         return key(attempt)
 
@@ -126,27 +123,20 @@ class DaskTransport:
         """
         by = self._run_by(probe.folder) if silent else ""
         if over is None and (not silent or by in there):  # the thread of a task that was forgotten goes on
-            waited, begun = self._waited(probe.folder)
-            waiting = "" if begun else "it is in the queue of the Dask scheduler"
-            return replace(files, alive=True, seconds=None, waiting=waiting, waited=waited)
+            ran = self._ran(probe.folder)
+            waiting = "it is in the queue of the Dask scheduler" if ran is None else ""
+            return replace(files, alive=True, seconds=None, waiting=waiting, ran=ran)
         if files.exit_code is not None:
             return replace(files, alive=False)
         why = over.get("reason", "") if over else _gone(by)
         return replace(files, alive=False, note=why, outcome=Outcome.INFRASTRUCTURE_LOST if why else None)
 
-    def _waited(self, folder: PurePath) -> tuple[float, bool]:
-        """How long an attempt was in the queue, seconds, by the file server's clock as far as it goes; whether it has
-        begun.
-        """
-        here = self.here(folder)
+    def _ran(self, folder: PurePath) -> float | None:
+        """Seconds since the run script claimed its workspace; None while it has not."""
         try:
-            submitted = (here / SUBMITTED).stat().st_mtime
-        except OSError:  # it was launched by another version, or is being removed
-            return 0.0, True
-        try:
-            return max(0.0, (here / "claim").stat().st_mtime - submitted), True
+            return max(0.0, time.time() - (self.here(folder) / "claim").stat().st_mtime)
         except OSError:
-            return max(0.0, time.time() - submitted), False
+            return None
 
     def stop(self, probe: Probe) -> None:
         """End the whole process tree of an attempt: its guard sees the word, whatever became of the scheduler."""

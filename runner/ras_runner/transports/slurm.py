@@ -17,6 +17,7 @@ from ras_runner.outcomes import Outcome
 from ras_runner.transports import slurm_jobs as jobs
 from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
 from ras_runner.transports.slurm_batch import Batches, Kind
+from ras_runner.transports.slurm_errors import QueueFullError
 from ras_runner.transports.slurm_states import Phase, reason_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ _EXITS = {
     jobs.NOT_SHARED: "the node does not see the worker folder, which the submit host and all nodes have to share",
     jobs.NO_CONTAINERS: "the node has neither apptainer nor singularity to open the image with",
 }
+#: Seconds between two tries while the queue is full.
+_FULL_SECONDS = 5.0
 #: Exit code of what SIGKILL has ended.
 _KILLED = 137
 
@@ -50,13 +53,16 @@ class SlurmTransport:
 
     def __init__(self, files: Transport, cluster: Cluster) -> None:
         self.files, self.cluster = files, cluster
-        self._batches = Batches(self._submit, cluster.facts.most, lambda: bool(self._active))
+        self._batches = Batches(self._submit, cluster.facts.most)
         self._mutex = threading.Lock()
         self._refs: dict[str, Ref] = {}
         #: Attempts whose jobs may not be over.
         self._active: set[str] = set()
         #: Attempt -> when its job was first seen to be over without exit.json, by a monotonic clock.
         self._over_since: dict[str, float] = {}
+        #: Attempts that the queue has no room for yet, and what it said; when they are tried again.
+        self._held: dict[str, tuple[Kind, str]] = {}
+        self._try_held = 0.0
         #: A job of ours has written what was seen here.
         self._shared = False
 
@@ -123,7 +129,7 @@ class SlurmTransport:
         """Submit the run script as an element of an array, together with what else is launched at about this time.
 
         Returns:
-            The native id.
+            The native id; nothing when the queue has no room: then it is submitted by a later look, when it has some.
 
         Raises:
             OperatorError: Slurm refuses; or no more jobs may be in its queue, and none of ours is there to end.
@@ -131,23 +137,53 @@ class SlurmTransport:
         """
         if folder.parent != self.root / "w" or folder.name != attempt:
             raise ValueError(f"{folder} is not the folder of attempt {attempt}")
-        return str(self._batches.launch(Kind(cores, campaign, script), attempt))
+        kind = Kind(cores, campaign, script)
+        try:
+            return str(self._batches.launch(kind, attempt))
+        except QueueFullError as error:
+            with self._mutex:
+                if not (self._active or self._held):
+                    raise
+                self._held[attempt] = (kind, error.cause)
+                self._try_held = time.monotonic() + _FULL_SECONDS
+            return ""
 
-    def _submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> int:
+    def _submit_held(self) -> None:
+        """Try again what the queue had no room for."""
+        with self._mutex:
+            due = self._held and time.monotonic() >= self._try_held
+            held = dict(self._held) if due else {}
+            self._try_held = time.monotonic() + _FULL_SECONDS if due else self._try_held
+        for kind in {kind for kind, _ in held.values()}:
+            made = self._batches.submit(kind, [attempt for attempt, one in held.items() if one[0] == kind])
+            with self._mutex:
+                for attempt, result in made.items():
+                    if isinstance(result, jobs.Ref):
+                        self._held.pop(attempt, None)
+                    elif attempt in self._held:
+                        self._held[attempt] = (
+                            kind,
+                            result.cause if isinstance(result, RasRunnerError) else str(result),
+                        )
+
+    def _submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> list[Ref]:
         folder = self.root / "w"
         self.files.put(
             [Upload(f"{batch} {index}\n".encode(), folder / name / BATCH_FILE) for index, name in enumerate(attempts)]
         )
         script = jobs.array_script(folder, attempts, kind.script, self.cluster.wanted.image)
-        job = self.cluster.submit(batch, kind.campaign, kind.cores, len(attempts), script)
+        made = self.cluster.submit(batch, kind.campaign, kind.cores, len(attempts), script)
         with self._mutex:
-            self._refs |= {name: jobs.Ref(job, index, batch) for index, name in enumerate(attempts)}
+            self._refs |= dict(zip(attempts, made, strict=True))
             self._active.update(attempts)
-        return job
+        return made
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
         """Look at many attempts: at the queue now and then, in one call for all; at their files each time."""
-        refs = self._find({probe.attempt: probe.native_id for probe in probes})
+        self._submit_held()
+        with self._mutex:
+            held = set(self._held)
+        refs = self._find({probe.attempt: probe.native_id for probe in probes if probe.attempt not in held})
         with self._mutex:
             wanted = [ref for attempt, ref in refs.items() if attempt in self._active]
         told = self.cluster.look(wanted)
@@ -164,13 +200,13 @@ class SlurmTransport:
         return found
 
     def stop(self, probe: Probe) -> None:
-        """Cancel the attempt's job, that is kill every process in it; before it was submitted, see to it that it is
-        not.
-        """
-        self._batches.withdraw(probe.attempt)
+        """Cancel the attempt's job, that is kill every process in it."""
         self._end(probe.attempt, probe.native_id)
 
     def _end(self, attempt: str, native_id: str = "") -> None:
+        with self._mutex:
+            if self._held.pop(attempt, None):
+                return
         ref = self._find({attempt: native_id}).get(attempt)
         with self._mutex:
             may_run = attempt in self._active
@@ -215,18 +251,19 @@ class SlurmTransport:
                 self.cluster.look_soon()  # Slurm is about to say whether it ran out of memory
                 return replace(files, alive=True)
             return replace(files, alive=False, note=_killed_note(job, files.exit_code))
-        if job is None:
-            return replace(files, alive=False, note=self._forgotten(ref))
-        meaning = job.meaning
-        if meaning.phase is Phase.RUNNING:
-            started = job.started if job.started is not None else self.cluster.now()
-            return replace(files, alive=True, waited=_between(job.submitted, started))
-        if meaning.phase is Phase.WAITING:
-            reason = reason_of(job.reason)
-            waited = _between(job.submitted, self.cluster.now())
-            says = f"job {job.id}: {reason.says}"
-            return replace(files, alive=True, waiting=says, waited=waited, needs_person=reason.needs_person)
-        return self._over(attempt, job, files)
+        if held := self._held.get(attempt):  # by jobs of others: they may stay for ever
+            return replace(files, alive=True, waiting=held[1], needs_person=not self._active)
+        if ref is None or job is None:
+            return replace(files, alive=False, note=self._unknown(ref), outcome=Outcome.INFRASTRUCTURE_LOST)
+        return self._over(attempt, job, files) if job.over else self._in_queue(job, files)
+
+    def _in_queue(self, job: Job, files: Status) -> Status:
+        if job.meaning.phase is Phase.RUNNING:
+            ran = 0.0 if job.started is None else max(0.0, self.cluster.now() - job.started)
+            return replace(files, alive=True, ran=ran)
+        reason = reason_of(job.reason)
+        says = f"job {job.id}: {reason.says}"
+        return replace(files, alive=True, waiting=says, needs_person=reason.needs_person)
 
     def _over(self, attempt: str, job: Job, files: Status) -> Status:
         """A job is over, and there is no exit.json."""
@@ -251,12 +288,10 @@ class SlurmTransport:
         ended_as = outcome or Outcome.INFRASTRUCTURE_LOST
         return replace(files, alive=False, note=says, outcome=ended_as, needs_person=needs_person)
 
-    def _forgotten(self, ref: Ref | None) -> str:
+    def _unknown(self, ref: Ref | None) -> str:
         if ref is None:
-            return "Slurm has no job of it"
-        records = (
-            "nor have its records" if self.cluster.facts.accounting else "and this cluster keeps no records (slurmdbd)"
-        )
+            return "Slurm has no job of it: the controller that was to submit it has ended"
+        records = "nor have its records" if self.cluster.facts.accounting else "and this cluster keeps none (slurmdbd)"
         return f"Slurm's queue has its job {ref.id} no more, {records}"
 
 
@@ -265,7 +300,3 @@ def _killed_note(job: Job | None, exit_code: int) -> str:
     if exit_code == _KILLED and job is not None and job.state == "OUT_OF_MEMORY":
         return job.meaning.says
     return ""
-
-
-def _between(start: float | None, end: float) -> float:
-    return 0.0 if start is None else max(0.0, end - start)

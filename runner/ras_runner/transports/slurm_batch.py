@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ras_runner.transports.slurm_errors import QueueFullError
-from ras_runner.transports.slurm_jobs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ras_runner.transports.slurm_jobs import Ref
+
 #: Launches that come within this time go together, seconds; and all those that come while others are submitted.
 _WINDOW = 0.2
-#: Bounds of the time between two tries while the queue is full, seconds.
-_FULL_FIRST, _FULL_LAST = 2.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +33,18 @@ class _Launch:
     kind: Kind
     attempt: str
     made: Ref | Exception | None = None
-    withdrawn: bool = False
 
 
 class Batches:
     """Collects launches and submits them. Safe to use from several threads.
 
     Args:
-        submit: makes an array of one kind for these attempts; named after the batch. Returns its job id.
+        array: makes an array of one kind, named after the batch, for these attempts; returns the job of each.
         most: elements that an array may have.
-        some_run: whether jobs of ours are in the queue that will be over one day.
     """
 
-    def __init__(
-        self, submit: Callable[[str, Kind, Sequence[str]], int], most: int, some_run: Callable[[], bool]
-    ) -> None:
-        self._submit, self._most, self._some_run = submit, max(1, most), some_run
+    def __init__(self, array: Callable[[str, Kind, Sequence[str]], list[Ref]], most: int) -> None:
+        self._array, self._most = array, max(1, most)
         self._mutex, self._submitting = threading.Lock(), threading.Lock()
         self._waiting: list[_Launch] = []
 
@@ -67,44 +62,30 @@ class Batches:
             raise mine.made
         return mine.made
 
-    def withdraw(self, attempt: str) -> None:
-        """An attempt that still waits for room in the queue is not to be submitted."""
-        with self._mutex:
-            for launch in self._waiting:
-                launch.withdrawn = launch.withdrawn or launch.attempt == attempt
+    def submit(self, kind: Kind, attempts: Sequence[str]) -> dict[str, Ref | Exception]:
+        """Submit attempts of one kind, in as few arrays as Slurm takes; the job of each, or why there is none."""
+        made: dict[str, Ref | Exception] = {}
+        left, size = list(attempts), self._most
+        while left:
+            part = left[:size]
+            try:
+                made |= zip(part, self._array(uuid.uuid4().hex[:12], kind, part), strict=True)
+            except QueueFullError as error:
+                if len(part) > 1:  # an array counts as all its elements: a smaller one may have room
+                    size = len(part) // 2
+                    continue
+                part = left
+                made |= dict.fromkeys(part, error)
+            except Exception as error:  # each of those who wait has to hear of it
+                made |= dict.fromkeys(part, error)
+            left = left[len(part) :]
+        return made
 
     def _submit_like(self, kind: Kind) -> None:
         with self._mutex:
-            together = [launch for launch in self._waiting if launch.kind == kind][: self._most]
-        pause, size = _FULL_FIRST, len(together)
-        while together:
-            part = together[:size]
-            try:
-                made: list[Ref | Exception] = list(self._array(kind, part))
-            except QueueFullError as error:
-                withdrawn = [launch for launch in together if launch.withdrawn]
-                if size > 1:  # an array counts as all its elements: a smaller one may have room
-                    size //= 2
-                    continue
-                if self._some_run() and not withdrawn:
-                    time.sleep(pause)
-                    pause = min(pause * 2, _FULL_LAST)
-                    continue
-                part = withdrawn or part
-                made = [error] * len(part)
-            except Exception as error:  # each of those who wait has to hear of it
-                made = [error] * len(part)
-            self._tell(part, made)
-            together = [launch for launch in together if launch.made is None]
-            size = min(size, len(together)) or 1
-
-    def _array(self, kind: Kind, part: Sequence[_Launch]) -> list[Ref]:
-        batch = uuid.uuid4().hex[:12]
-        job = self._submit(batch, kind, [launch.attempt for launch in part])
-        return [Ref(job, index, batch) for index in range(len(part))]
-
-    def _tell(self, part: Sequence[_Launch], made: Sequence[Ref | Exception]) -> None:
+            together = {launch.attempt: launch for launch in self._waiting if launch.kind == kind}
+        made = self.submit(kind, list(together))
         with self._mutex:
-            for launch, result in zip(part, made, strict=True):
+            for attempt, launch in together.items():
                 self._waiting.remove(launch)
-                launch.made = result
+                launch.made = made[attempt]

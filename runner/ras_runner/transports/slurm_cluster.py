@@ -16,7 +16,7 @@ from ras_runner.transports.ssh_programs import BadAnswerError
 from ras_runner.transports.ssh_shell import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
     from typing import TypeVar
 
     from ras_runner.transports.slurm_jobs import Facts, Job, Ref, Wanted
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 #: Of this machine's environment no more gets to programs, and so into jobs and Slurm's records: no secrets.
 _PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "RAS_HECRAS_FOLDER", "SHELL", "SLURM_CONF", "USER")
-#: Bounds of the time between two looks at the queue, seconds: an administrator's patience with `squeue`.
-_LOOK_FIRST, _LOOK_LAST = 0.5, 20.0
+#: Bounds of the time between two looks at the queue, seconds: an administrator's patience with `squeue`. While jobs
+#: begin and end, it is not longer than the second.
+_LOOK_FIRST, _LOOK_BUSY, _LOOK_LAST = 2.0, 5.0, 20.0
 #: Seconds that a cancelled job gets to go.
 _END_SECONDS = 30.0
 _TRIES = 6
@@ -81,7 +82,8 @@ class Cluster:
         self._mutex = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._asked: set[Ref] = set()
-        self._due, self._pause = 0.0, _LOOK_FIRST
+        self._due = self._last = -_LOOK_LAST
+        self._pause = _LOOK_FIRST
         #: Of the submit host, at the last look; and by this machine's monotonic clock, when that was.
         self._clock = (0.0, 0.0)
 
@@ -89,8 +91,8 @@ class Cluster:
         """Raise OperatorError when Slurm would refuse a job as we would submit it; nothing is submitted."""
         self._run(jobs.submit_program(self.wanted, cores, "test", "", 1, "#!/bin/sh\n", test=True), step)
 
-    def submit(self, batch: str, campaign: str, cores: int, count: int, script: str) -> int:
-        """Submit an array; its id. One whose answer was lost is found by its batch, and not submitted twice.
+    def submit(self, batch: str, campaign: str, cores: int, count: int, script: str) -> list[Ref]:
+        """Submit an array; its jobs. One whose answer was lost is found by its batch, and not submitted twice.
 
         Raises:
             QueueFullError: no more jobs may be in the queue.
@@ -108,7 +110,11 @@ class Cluster:
             doubtful = True
             return self._parsed(lambda: jobs.read_submitted(self._run(program, "launch").output), "launch")
 
-        made = retrying(once, TransientError, attempts=_TRIES, first=0.5, longest=15.0)
+        job = retrying(once, TransientError, attempts=_TRIES, first=0.5, longest=15.0)
+        made = [jobs.Ref(job, index, batch) for index in range(count)]
+        with self._mutex:
+            self._asked |= set(made)
+            self._jobs |= {ref.id: jobs.Job(ref.id, "PENDING", jobs.job_name(batch), "None") for ref in made}
         self.look_soon()
         return made
 
@@ -119,9 +125,10 @@ class Cluster:
         return {job_id: job for job_id, job in found.items() if job.name in names}
 
     def look_soon(self) -> None:
-        """Things happen: look at the queue again at once, and often for a while."""
+        """Things happen: look at the queue soon, and again and again for a while."""
         with self._mutex:
-            self._due, self._pause = 0.0, _LOOK_FIRST
+            self._pause = _LOOK_FIRST
+            self._due = min(self._due, self._last + _LOOK_FIRST)
 
     def look(self, refs: Collection[Ref]) -> dict[Ref, Job]:
         """What the queue, or else Slurm's records, have of jobs of ours; in one call, and not at every call.
@@ -159,12 +166,19 @@ class Cluster:
             self._run(jobs.cancel_program(left), "stop")
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
-        self.look_soon()
 
-    def _left(self, refs: Iterable[Ref]) -> list[str]:
+    def _left(self, refs: Collection[Ref]) -> list[str]:
+        """Those that are in the queue and not over; the next look knows of the others that they are."""
         _, found = self._queue({ref.job for ref in refs})
-        there = ((ref, found.get(ref.id)) for ref in refs)
-        return [ref.id for ref, job in there if job and job.name == jobs.job_name(ref.batch) and not job.over]
+        ours = {ref.id: job for ref in refs if (job := found.get(ref.id)) and job.name == jobs.job_name(ref.batch)}
+        left = [job_id for job_id, job in ours.items() if not job.over]
+        with self._mutex:
+            for ref in refs:
+                if ref.id in ours:
+                    self._jobs[ref.id] = ours[ref.id]
+                elif not self._is_over(ref.id):
+                    self._jobs.pop(ref.id, None)
+        return left
 
     def _refresh(self, refs: set[Ref]) -> None:
         now, found = self._queue({ref.job for ref in refs})
@@ -177,13 +191,13 @@ class Cluster:
             known |= {job_id: job for job_id, job in told.items() if job_id not in found}
         elif gone:  # forgotten by a controller that keeps no records
             known = {job_id: job for job_id, job in known.items() if job_id in found or job.over}
-        changed = any(
-            self._jobs.get(i) is None or self._jobs[i].state != job.state for i, job in found.items() if i in kept
-        )
+        before = self._jobs
         self._jobs = {job_id: job for job_id, job in known.items() if job_id in kept}
-        self._asked, self._clock = refs, (now, time.monotonic())
-        self._pause = _LOOK_FIRST if changed else min(self._pause * 1.5, _LOOK_LAST)
-        self._due = time.monotonic() + self._pause
+        changed = any(i not in before or before[i].state != job.state for i, job in self._jobs.items())
+        self._asked, self._last = refs, time.monotonic()
+        self._clock = (now, self._last)
+        self._pause = min(self._pause * 1.5, _LOOK_BUSY if changed else _LOOK_LAST)
+        self._due = self._last + self._pause
 
     def _is_over(self, job_id: str) -> bool:
         return job_id in self._jobs and self._jobs[job_id].over

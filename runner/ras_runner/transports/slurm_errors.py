@@ -18,16 +18,15 @@ _AWAY = re.compile(
     r"|Resource temporarily unavailable|Unexpected message received|Communication connection failure",
     re.IGNORECASE,
 )
-#: A limit on how many jobs may be in the queue at once.
-_FULL = re.compile(
-    r"job submit limit|QOSMaxSubmit|AssocMaxSubmit|AssocGrpSubmit|QOSGrpSubmit|MaxJobCount", re.IGNORECASE
-)
+#: A limit on how many jobs may be in the queue at once; or a limit that is not named, of old releases.
+_FULL = re.compile(r"(Assoc|QOS)\w*Submit|^(?!.*(Assoc|QOS)[A-Z]).*job submit limit", re.IGNORECASE | re.DOTALL)
 #: What Slurm says -> what to do about it.
 _REFUSED = (
     (r"invalid partition", "give a partition that `sinfo` lists (partition / ras_partition)"),
     (r"invalid account", "give an account that `sacctmgr show associations user=$USER` lists (account / ras_account)"),
     (r"invalid qos", "give a QOS that `sacctmgr show associations user=$USER` lists (qos / ras_qos)"),
     (r"invalid feature", "give a constraint of the features that `sinfo -o %f` lists (constraint / ras_constraint)"),
+    (r"accounting/QOS policy", "ask for less: fewer cores, a shorter time_limit, less memory_per_plan; or " + _ADMIN),
     (r"time limit", "give a time_limit that the partition and your account allow"),
     (r"memory spec|mem.* limit", "give a memory_per_plan that a node of the partition has"),
     (
@@ -45,7 +44,7 @@ _REFUSED = (
 
 
 class QueueFullError(OperatorError):
-    """No more jobs of ours may be in the queue: it takes some when others are over."""
+    """No more jobs may be in the queue: it takes some when others are over."""
 
 
 def explain(errors: str, *, step: str, host: str) -> RasRunnerError:

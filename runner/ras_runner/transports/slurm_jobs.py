@@ -244,7 +244,7 @@ def history_program(jobs: Iterable[int]) -> str:
     """Print what Slurm's accounting has of these arrays."""
     ids = ",".join(map(str, sorted(set(jobs))))
     format_ = ",".join(_HISTORY_FIELDS)
-    return f"{_HEAD}sacct --noheader --parsable2 --allocations --array --format={format_} --jobs={ids} && echo end\n"
+    return f"{_HEAD}sacct --noheader --parsable2 --allocations --format={format_} --jobs={ids} && echo end\n"
 
 
 def read_history(output: bytes) -> dict[str, Job]:

@@ -89,7 +89,7 @@ _SITE = "ask the administrator of the cluster"
 
 #: By Slurm's word. What is not here waits for its turn, and Slurm's own word is shown.
 REASONS = {
-    "None": Reason("it is being looked at"),
+    "None": Reason("Slurm has not considered it yet"),
     "Priority": Reason("jobs of higher priority come first"),
     "Resources": Reason("no node has room"),
     "JobArrayTaskLimit": Reason("its array runs as many elements at once as it may"),

@@ -58,6 +58,22 @@ def test_longest_expected_plan_first_and_unknown_before_known():
     assert [task for task, _ in starts(decisions)] == ["unknown", "long", "short"]
 
 
+def test_a_part_of_a_worker_that_fails_costs_the_plan_and_not_the_worker():
+    """A node of a queue, say: the queue takes plans as before, and a plan that ends every node it gets is given up."""
+    scheduler = Scheduler(Policy(losses=3))
+    decisions = scheduler.handle(WorkerJoined("queue", 2), *tasks("1", "2", "3"))
+    for left in (2, 1):
+        decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "its node failed", Blame.PART))
+        assert [d for d in decisions if isinstance(d, Quarantine)] == []
+        if left == 2:  # it lets others go first
+            assert starts(decisions) == [("3", "queue")]
+            decisions = scheduler.handle(AttemptEnded("3", Outcome.COMPLETED, 1.0))
+        assert starts(decisions) == [("1", "queue")]
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 2.0, "its node failed", Blame.PART))
+    assert finishes(decisions) == {"1": LOST}
+    assert scheduler.takes_plans("queue")
+
+
 def test_a_worker_that_has_the_inputs_is_preferred():
     scheduler = Scheduler()
     scheduler.handle(
