@@ -327,7 +327,7 @@ def read_facts(output: bytes) -> Facts:
         settings.get("ClusterName", ""),
         settings.get("SLURM_VERSION", ""),
         int(settings.get("MaxArraySize", "1001")),
-        settings.get("AccountingStorageType", "accounting_storage/none") != "accounting_storage/none",
+        settings.get("AccountingStorageType", "").endswith("/slurmdbd"),
         cores,
         default,
         missing,
