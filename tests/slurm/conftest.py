@@ -12,9 +12,8 @@ import pytest
 from tests.commands import Runner
 from tests.services import mark_folder
 from tests.slurm.cluster import SlurmCluster, slurm_cluster
-from tests.ssh.conftest import sshd
 
-__all__ = ["slurm_cluster", "sshd"]
+__all__ = ["slurm_cluster"]
 
 HERE = Path(__file__).parent
 
