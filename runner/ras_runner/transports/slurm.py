@@ -38,7 +38,7 @@ _EXITS = {
     jobs.NO_CONTAINERS: "the node has neither apptainer nor singularity to open the image with",
 }
 #: Seconds between two tries while the queue is full.
-_FULL_SECONDS = 5.0
+_FULL_SECONDS = 15.0
 #: Exit code of what SIGKILL has ended.
 _KILLED = 137
 
@@ -151,9 +151,10 @@ class SlurmTransport:
     def _submit_held(self) -> None:
         """Try again what the queue had no room for."""
         with self._mutex:
-            due = self._held and time.monotonic() >= self._try_held
-            held = dict(self._held) if due else {}
-            self._try_held = time.monotonic() + _FULL_SECONDS if due else self._try_held
+            if not self._held or time.monotonic() < self._try_held:
+                return
+            held = dict(self._held)
+            self._try_held = time.monotonic() + _FULL_SECONDS
         for kind in {kind for kind, _ in held.values()}:
             made = self._batches.submit(kind, [attempt for attempt, one in held.items() if one[0] == kind])
             with self._mutex:
@@ -161,10 +162,8 @@ class SlurmTransport:
                     if isinstance(result, jobs.Ref):
                         self._held.pop(attempt, None)
                     elif attempt in self._held:
-                        self._held[attempt] = (
-                            kind,
-                            result.cause if isinstance(result, RasRunnerError) else str(result),
-                        )
+                        cause = result.cause if isinstance(result, RasRunnerError) else str(result)
+                        self._held[attempt] = (kind, cause)
 
     def _submit(self, batch: str, kind: Kind, attempts: Sequence[str]) -> list[Ref]:
         folder = self.root / "w"
@@ -180,7 +179,6 @@ class SlurmTransport:
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
         """Look at many attempts: at the queue now and then, in one call for all; at their files each time."""
-        self._submit_held()
         with self._mutex:
             held = set(self._held)
         refs = self._find({probe.attempt: probe.native_id for probe in probes if probe.attempt not in held})
@@ -197,6 +195,7 @@ class SlurmTransport:
             )
         with self._mutex:
             self._active.difference_update(attempt for attempt, status in found.items() if not status.alive)
+        self._submit_held()
         return found
 
     def stop(self, probe: Probe) -> None:

@@ -182,15 +182,11 @@ class Cluster:
 
     def _refresh(self, refs: set[Ref]) -> None:
         now, found = self._queue({ref.job for ref in refs})
-        known = {**self._jobs, **found}
         kept = {ref.id for ref in refs}
-        gone = {ref.job for ref in refs if ref.id not in found and not self._is_over(ref.id)}
-        if gone and self.facts.accounting:
-            program = jobs.history_program(gone)
-            told = self._parsed(lambda: jobs.read_history(self._run(program, "poll").output), "poll")
-            known |= {job_id: job for job_id, job in told.items() if job_id not in found}
-        elif gone:  # forgotten by a controller that keeps no records
-            known = {job_id: job for job_id, job in known.items() if job_id in found or job.over}
+        over = {job_id: job for job_id, job in self._jobs.items() if job.over}
+        gone = {ref.job for ref in refs if ref.id not in found and ref.id not in over}
+        told = self._history(gone) if gone and self.facts.accounting else {}
+        known = {**told, **over, **found}
         before = self._jobs
         self._jobs = {job_id: job for job_id, job in known.items() if job_id in kept}
         changed = any(i not in before or before[i].state != job.state for i, job in self._jobs.items())
@@ -198,6 +194,10 @@ class Cluster:
         self._clock = (now, self._last)
         self._pause = min(self._pause * 1.5, _LOOK_BUSY if changed else _LOOK_LAST)
         self._due = self._last + self._pause
+
+    def _history(self, arrays: Collection[int]) -> dict[str, Job]:
+        program = jobs.history_program(arrays)
+        return self._parsed(lambda: jobs.read_history(self._run(program, "poll").output), "poll")
 
     def _is_over(self, job_id: str) -> bool:
         return job_id in self._jobs and self._jobs[job_id].over

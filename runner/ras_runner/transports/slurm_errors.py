@@ -72,7 +72,7 @@ def explain(errors: str, *, step: str, host: str) -> RasRunnerError:
             f"Slurm's controller does not answer: {said}",
             step=step,
             host=host,
-            action="none if it restarts: it is asked again; else see `scontrol ping` there",
+            action="wait if it restarts, as running plans do; else see `scontrol ping` there",
         )
     action = next((todo for pattern, todo in _REFUSED if re.search(pattern, errors, re.IGNORECASE)), _ADMIN)
     return OperatorError(f"Slurm refuses: {said}", step=step, host=host, action=action)

@@ -29,8 +29,8 @@ SBATCH_OPTIONS = frozenset(
     }
 )
 _NAME = "ras-runner"
-_HEAD = """export LC_ALL=C SLURM_TIME_FORMAT=%s
-for v in $(env | sed -n -e 's/^\\(SBATCH_[A-Z0-9_]*\\)=.*/\\1/p' -e 's/^\\(SQUEUE_[A-Z0-9_]*\\)=.*/\\1/p' \\
+#: Without what a user's environment would make of the commands.
+_HEAD = """for v in $(env | sed -n -e 's/^\\(SBATCH_[A-Z0-9_]*\\)=.*/\\1/p' -e 's/^\\(SQUEUE_[A-Z0-9_]*\\)=.*/\\1/p' \\
   -e 's/^\\(SCANCEL_[A-Z0-9_]*\\)=.*/\\1/p' -e 's/^\\(SACCT_[A-Z0-9_]*\\)=.*/\\1/p'); do
   unset "$v"
 done
@@ -216,7 +216,7 @@ def queue_program(jobs: Iterable[int], batches: Iterable[str] = ()) -> str:
         "*) printf '%s\\n' \"$said\" >&2; exit 1 ;; esac\nprintf '%s\\n' \"$said\"\n"
         for words in asked
     )
-    return f"{_HEAD}date +%s\n{calls}echo end\n"
+    return f"{_HEAD}export SLURM_TIME_FORMAT=%s\ndate +%s\n{calls}echo end\n"
 
 
 def read_queue(output: bytes) -> tuple[float, dict[str, Job]]:
@@ -243,8 +243,10 @@ def read_queue(output: bytes) -> tuple[float, dict[str, Job]]:
 def history_program(jobs: Iterable[int]) -> str:
     """Print what Slurm's accounting has of these arrays."""
     ids = ",".join(map(str, sorted(set(jobs))))
-    format_ = ",".join(_HISTORY_FIELDS)
-    return f"{_HEAD}sacct --noheader --parsable2 --allocations --format={format_} --jobs={ids} && echo end\n"
+    asked = f"--format={','.join(_HISTORY_FIELDS)} --jobs={ids}"
+    return f"""{_HEAD}export SLURM_TIME_FORMAT=%s
+sacct --noheader --parsable2 --allocations {asked} && echo end
+"""
 
 
 def read_history(output: bytes) -> dict[str, Job]:
@@ -327,7 +329,7 @@ def read_facts(output: bytes) -> Facts:
         settings.get("ClusterName", ""),
         settings.get("SLURM_VERSION", ""),
         int(settings.get("MaxArraySize", "1001")),
-        settings.get("AccountingStorageType", "accounting_storage/none") != "accounting_storage/none",
+        settings.get("AccountingStorageType", "").endswith("/slurmdbd"),
         cores,
         default,
         missing,

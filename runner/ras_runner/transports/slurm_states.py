@@ -25,7 +25,7 @@ class State:
 
     Attributes:
         phase: how far the job is.
-        says: one sentence, for a job that is over.
+        says: one sentence, for a job that is over; empty where its exit code says more.
         outcome: how an attempt without exit.json has ended; None where its exit code says more.
     """
 
@@ -66,8 +66,8 @@ STATES = {
     "STAGE_OUT": _RUNNING,
     "STOPPED": _RUNNING,
     "SUSPENDED": _RUNNING,
-    "COMPLETED": State(Phase.OVER, "it ended"),
-    "FAILED": State(Phase.OVER, "it failed"),
+    "COMPLETED": State(Phase.OVER),
+    "FAILED": State(Phase.OVER),
     "TIMEOUT": State(Phase.OVER, "Slurm ended it at its time limit (give more with time_limit)", Outcome.TIMED_OUT),
     "DEADLINE": State(Phase.OVER, "Slurm ended it at its deadline", Outcome.TIMED_OUT),
     "OUT_OF_MEMORY": State(

@@ -129,7 +129,7 @@ POLICY = (
         (
             "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
             TransientError,
-            "again",
+            "scontrol ping",
         ),
         (f"sbatch: error: AssocMaxSubmitJobLimit\n{POLICY}", QueueFullError, "max_parallel_plans"),
         (POLICY, QueueFullError, "max_parallel_plans"),

@@ -156,7 +156,14 @@ def test_a_job_that_the_queue_has_forgotten(bench: Bench):
 def test_records_know_what_the_queue_has_forgotten(tmp_path: Path):
     bench = Bench(tmp_path, Facts("ras", "22.05.8", 1001, accounting=True))
     bench.slurm.records = [f"7_0|NODE_FAIL|0:0|n1|ras-runner-ab12|{NOW}|{NOW}"]
-    assert bench.look().outcome is Outcome.INFRASTRUCTURE_LOST
+    assert bench.look().note == "job 7_0 on n1: its node failed"
+
+
+def test_what_neither_queue_nor_records_know_does_not_run_for_ever(tmp_path: Path):
+    bench = Bench(tmp_path, Facts("ras", "22.05.8", 1001, accounting=True))
+    assert bench.look(f"RUNNING|{NOW}|{NOW}|0|n1|NAME|None").alive
+    status = bench.look()
+    assert not status.alive and "nor have its records" in status.note
 
 
 def test_a_job_of_that_id_that_is_not_ours(bench: Bench):
@@ -177,6 +184,7 @@ def test_what_a_full_queue_does_not_take_is_submitted_when_it_has_room(bench: Be
     assert (held.alive, held.needs_person) == (True, False)
     assert "QOSMaxSubmitJobPerUserLimit" in held.waiting
     bench.slurm.room = 1
+    assert bench.transport.poll(probes)[other.name].waiting == held.waiting
     assert "Slurm has not considered it yet" in bench.transport.poll(probes)[other.name].waiting
     bench.transport.stop(probes[1])  # the queue has nothing of that name: it is over
     assert not bench.transport.poll(probes)[other.name].alive
