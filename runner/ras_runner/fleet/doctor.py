@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Worker type -> module with ``checks(parameters)``.
 CHECKS = {
-    "aws_ec2": "ras_runner.fleet.checks.aws_ec2",
-    "azure": "ras_runner.fleet.checks.azure",
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
     "psexec": "ras_runner.fleet.checks.psexec",
