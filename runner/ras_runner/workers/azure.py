@@ -45,6 +45,8 @@ def azure_group(spec: AzureGroupSpec, api: AzureApi) -> AzureGroup:
     found = api.scale_set(_INIT)
     _check_ours(found, spec.launch_token, api.where, _INIT)
     _check_kind(found, api.where)
+    # machines that could not tell their host keys would be of no use: found out before any is paid for
+    api.blob(spec.staging_endpoint, spec.host_keys_container, "no-machine.pub", _INIT)
     asked = spec
     if "cores_total" not in spec.model_fields_set:
         cores = api.cores(found.location, found.sizes, _INIT)
@@ -174,8 +176,9 @@ class AzureGroup:
         """
         spec, told = self._spec, None
         if machine.address:
-            place = spec.staging_endpoint, spec.host_key_prefix.rstrip("/"), f"{machine.id}.pub"
-            told = self._api.blob(*place, "check host key")
+            told = self._api.blob(
+                spec.staging_endpoint, spec.host_keys_container, f"{machine.id}.pub", "check host key"
+            )
         if told is None:
             raise not_told(machine.id, self._hostname)
         if isinstance(spec, AzureWindowsSpec):

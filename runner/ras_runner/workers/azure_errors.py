@@ -47,6 +47,10 @@ _MEANINGS: dict[str, tuple[str, str]] = {
         ("ResourceNotFound", "NotFound"),
         ("there is no such thing: {said}", "check resource_group and scale_set: terraform output group"),
     ),
+    "ContainerNotFound": (
+        "the staging account has no container of host keys",
+        "check staging_endpoint and host_key_prefix: terraform output",
+    ),
     "ScopeLocked": ("a lock forbids it: {said}", "remove the lock: az lock list"),
     "RequestDisallowedByPolicy": ("a policy of the subscription forbids it: {said}", "ask who keeps the policy"),
 }  # fmt: skip

@@ -60,6 +60,11 @@ class AzureGroupSpec(GroupSpec):
         """What the group is called."""
         return Names(self.subscription_id, self.resource_group, self.scale_set or self.resource_group)
 
+    @property
+    def host_keys_container(self) -> str:
+        """Container of the staging account that machines tell their host keys to."""
+        return self.host_key_prefix.rstrip("/")
+
     def host_keys(self) -> Path:
         """The folder that the machines' host keys are kept in."""
         import platformdirs
