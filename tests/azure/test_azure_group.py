@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncssh
@@ -244,6 +245,26 @@ class TestProtect:
         assert arm.protected == set(machines[:2])
         group.protect(machines[1:], on=False)
         assert arm.protected == {machines[0]}
+
+    def test_is_remembered_where_azure_does_not_protect(self, arm: Arm, group: AzureGroup) -> None:
+        busy, idle = arm.make(), arm.make()
+        for call in ("PUT instances", "GET instances"):
+            arm.refuse(call, 409, "OperationNotAllowed", "not for Flexible", times=9)
+        group.protect([busy, idle], on=True)
+        group.protect([idle], on=False)
+        group.resize(0, 0)
+        assert arm.names() == [busy]
+
+    def test_of_another_controller_is_kept(self, arm: Arm, group: AzureGroup, make_group: MakeGroup) -> None:
+        busy, _ = arm.make(), arm.make()
+        group.protect([busy], on=True)
+        make_group().resize(0, 0)
+        assert arm.names() == [busy]
+
+    def test_without_the_right_to_is_said(self, arm: Arm, group: AzureGroup) -> None:
+        arm.refuse("PUT instances", 403, "AuthorizationFailed", "no")
+        with pytest.raises(OperatorError, match=r"no right to .*/virtualMachines/write"):
+            group.protect([arm.make()], on=True)
 
     def test_one_that_is_gone_keeps_no_other_from_it(self, arm: Arm, group: AzureGroup) -> None:
         machine = arm.make()
@@ -584,13 +605,16 @@ class TestErrors:
         with pytest.raises(OperatorError, match="the connection to Azure is not trusted"):
             api.scale_set("look at the group")
 
-    def test_credentials_that_expire_while_it_works(self, arm: Arm, make_group: MakeGroup) -> None:
+    @pytest.mark.parametrize("answered", [False, True])
+    def test_credentials_that_expire_while_it_works(self, arm: Arm, make_group: MakeGroup, answered: bool) -> None:
         from azure.core.exceptions import ClientAuthenticationError
 
         credential = Credential()
         group = make_group(credential)
         said = "AADSTS700082: The refresh token has expired due to inactivity."
-        credential.error = ClientAuthenticationError(f"Authentication failed: {said}")
+        answer = SimpleNamespace(status_code=400, reason="Bad Request", headers={}, text=lambda: "{}")
+        response = answer if answered else None
+        credential.error = ClientAuthenticationError(f"Authentication failed: {said}", response=response)
         for client in (group._api._compute, group._api._network):  # as if the token they hold had run out
             client._config.authentication_policy._token = None
         with pytest.raises(OperatorError, match=r"(?s)log-on to Azure failed: .*AADSTS700082.*az login"):
