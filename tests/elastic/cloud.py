@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ class Cloud:
         with FileLock(self.folder / "lock").held():
             state = json.loads(self._file.read_text(encoding="utf-8"))
             yield state
-            self._file.write_text(json.dumps(state), encoding="utf-8")
+            new = self._file.with_name(f"{uuid.uuid4().hex}.json")  # a controller may be killed at any moment
+            new.write_text(json.dumps(state), encoding="utf-8")
+            new.replace(self._file)
 
     def set(self, **values: object) -> None:
         """Change what it does from now on."""
@@ -101,19 +104,26 @@ class Cloud:
                 found += [process] if here and process.environ().get(oscalls.ATTEMPT_VARIABLE) else []
         return found
 
-    def cut(self, machine: str) -> None:
-        """The machine is off: its processes end, and it cannot be reached. The cloud has not noticed."""
-        with self.state() as state:
-            state["machines"][machine]["off"] = True
+    def hold(self, machine: str, *, on: bool) -> None:
+        """What computes on a machine stands still, or goes on."""
         for process in self.engines(machine):
             with contextlib.suppress(psutil.Error):
-                process.kill()
+                (process.suspend if on else process.resume)()
+
+    def cut(self, machine: str) -> None:
+        """The machine is off: its processes end, and it cannot be reached. The cloud has not noticed."""
+        self._end(machine, off=True)
 
     def take(self, machine: str) -> None:
         """The cloud takes a machine away."""
-        self.cut(machine)
+        self._end(machine, off=True, state=MachineState.GONE)
+
+    def _end(self, machine: str, **now: object) -> None:
         with self.state() as state:
-            state["machines"][machine]["state"] = MachineState.GONE
+            state["machines"][machine].update(now)
+        for process in self.engines(machine):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def stop(self) -> None:
         """End what a test left running."""
