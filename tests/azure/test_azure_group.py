@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncssh
@@ -22,7 +23,7 @@ from ras_runner.workers.azure import AzureGroup
 from ras_runner.workers.base import WorkerSpec
 from ras_runner.workers.docker import DockerSpec
 from ras_runner.workers.group import GroupView, Machine, MachineState
-from ras_runner.workers.registry import make_worker, worker_spec
+from ras_runner.workers.registry import make_any_worker, worker_spec
 from ras_runner.workers.winrm import WinRmSpec
 
 MakeGroup = Callable[..., AzureGroup]
@@ -245,6 +246,26 @@ class TestProtect:
         group.protect(machines[1:], on=False)
         assert arm.protected == {machines[0]}
 
+    def test_is_remembered_where_azure_does_not_protect(self, arm: Arm, group: AzureGroup) -> None:
+        busy, idle = arm.make(), arm.make()
+        for call in ("PUT instances", "GET instances"):
+            arm.refuse(call, 409, "OperationNotAllowed", "not for Flexible", times=9)
+        group.protect([busy, idle], on=True)
+        group.protect([idle], on=False)
+        group.resize(0, 0)
+        assert arm.names() == [busy]
+
+    def test_of_another_controller_is_kept(self, arm: Arm, group: AzureGroup, make_group: MakeGroup) -> None:
+        busy, _ = arm.make(), arm.make()
+        group.protect([busy], on=True)
+        make_group().resize(0, 0)
+        assert arm.names() == [busy]
+
+    def test_without_the_right_to_is_said(self, arm: Arm, group: AzureGroup) -> None:
+        arm.refuse("PUT instances", 403, "AuthorizationFailed", "no")
+        with pytest.raises(OperatorError, match=r"no right to .*/virtualMachines/write"):
+            group.protect([arm.make()], on=True)
+
     def test_one_that_is_gone_keeps_no_other_from_it(self, arm: Arm, group: AzureGroup) -> None:
         machine = arm.make()
         group.protect(["burst-1_gone", machine], on=True)
@@ -353,7 +374,6 @@ class TestMember:
     def test_is_asked_later_until_it_has_an_address(self, arm: Arm, group: AzureGroup) -> None:
         with pytest.raises(TransientError, match="burst-1_9"):
             group.member(Machine("burst-1_9", MachineState.RUNNING))
-        assert arm.count("GET blob") == 0
 
     @pytest.mark.parametrize("text", [b"", b"ssh-ed25519 nonsense", b"\xff\x00", b"x" * 100_000])
     def test_what_is_no_host_key_is_refused(self, arm: Arm, group: AzureGroup, text: bytes) -> None:
@@ -395,6 +415,21 @@ class TestInit:
         with pytest.raises(OperatorError, match=rf"(?s){message}.*next: make it as terraform/azure does"):
             make_group()
 
+    @pytest.mark.parametrize(
+        ("status", "code", "message"),
+        [
+            (404, "ContainerNotFound", "no container of host keys.*check staging_endpoint and host_key_prefix"),
+            (403, "AuthorizationPermissionMismatch", r"no right to Microsoft\.Storage/.*blobs/read.*grant it"),
+            (403, "AuthorizationFailure", r"no right to Microsoft\.Storage/.*blobs/read.*grant it"),
+        ],
+    )
+    def test_a_staging_account_that_cannot_be_read_is_found_out_first(
+        self, arm: Arm, make_group: MakeGroup, status: int, code: str, message: str
+    ) -> None:
+        arm.refuse("GET blob", status, code)
+        with pytest.raises(OperatorError, match=f"(?s){message}"):
+            make_group()
+
     def test_cores_are_those_of_the_smallest_size(self, make_group: MakeGroup) -> None:
         assert make_group(cores_total=None).spec.cores_total == 4
 
@@ -424,7 +459,7 @@ class TestInit:
     ) -> None:
         given = {name: value for name, value in (parameters | changes).items() if value is not None}
         with pytest.raises(InputError, match=message):
-            make_worker("azure", given)
+            make_any_worker("azure", given)
         assert arm.calls == []
 
     def test_without_credentials_it_says_how_to_log_on(self, parameters: dict[str, Any], tmp_path: Path) -> None:
@@ -455,7 +490,7 @@ class TestInit:
 
         monkeypatch.setattr(azure_errors, "required", required)
         with pytest.raises(OperatorError, match=r"pip install ras-runner\[azure\]"):
-            make_worker("azure", parameters)
+            make_any_worker("azure", parameters)
 
 
 NO_RIGHT = (
@@ -570,13 +605,16 @@ class TestErrors:
         with pytest.raises(OperatorError, match="the connection to Azure is not trusted"):
             api.scale_set("look at the group")
 
-    def test_credentials_that_expire_while_it_works(self, arm: Arm, make_group: MakeGroup) -> None:
+    @pytest.mark.parametrize("answered", [False, True])
+    def test_credentials_that_expire_while_it_works(self, arm: Arm, make_group: MakeGroup, answered: bool) -> None:
         from azure.core.exceptions import ClientAuthenticationError
 
         credential = Credential()
         group = make_group(credential)
         said = "AADSTS700082: The refresh token has expired due to inactivity."
-        credential.error = ClientAuthenticationError(f"Authentication failed: {said}")
+        answer = SimpleNamespace(status_code=400, reason="Bad Request", headers={}, text=lambda: "{}")
+        response = answer if answered else None
+        credential.error = ClientAuthenticationError(f"Authentication failed: {said}", response=response)
         for client in (group._api._compute, group._api._network):  # as if the token they hold had run out
             client._config.authentication_policy._token = None
         with pytest.raises(OperatorError, match=r"(?s)log-on to Azure failed: .*AADSTS700082.*az login"):

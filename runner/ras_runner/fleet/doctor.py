@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 #: Worker type -> module with ``checks(parameters)``.
 CHECKS = {
-    "aws_ec2": "ras_runner.fleet.checks.aws_ec2",
     "dask": "ras_runner.fleet.checks.dask",
-    "azure": "ras_runner.fleet.checks.azure",
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
     "psexec": "ras_runner.fleet.checks.psexec",
@@ -164,7 +162,7 @@ def _checks(entry: WorkerEntry) -> list[Check]:
         return [Check("set-up", lambda: Finding(Verdict.FAILED, entry.left_out))]
     if reason := why_not(entry):
         raise InputError(reason)
-    if entry.type in WORKER_TYPES and is_group(entry.type):
+    if entry.type not in CHECKS and entry.type in WORKER_TYPES and is_group(entry.type):
         from ras_runner.fleet.checks import group
 
         return group.checks(entry.type, entry.parameters)

@@ -45,6 +45,8 @@ def azure_group(spec: AzureGroupSpec, api: AzureApi) -> AzureGroup:
     found = api.scale_set(_INIT)
     _check_ours(found, spec.launch_token, api.where, _INIT)
     _check_kind(found, api.where)
+    # machines that could not tell their host keys would be of no use: found out before any is paid for
+    api.blob(spec.staging_endpoint, spec.host_keys_container, "no-machine.pub", _INIT)
     asked = spec
     if "cores_total" not in spec.model_fields_set:
         cores = api.cores(found.location, found.sizes, _INIT)
@@ -64,7 +66,7 @@ class AzureGroup:
 
     Azure counts what there is: a machine that is deleted or taken away makes the scale set smaller, and nobody brings
     another one. Which machines go when it shrinks is chosen here, because Azure promises its instance protection for
-    its own autoscaling only.
+    its own autoscaling only; what is protected is remembered here, and read from Azure for what another controller did.
 
     Args:
         spec: what it was told, with the cores of its machines.
@@ -83,8 +85,9 @@ class AzureGroup:
         #: Azure's operation of the last change of the size, the size, and why Azure does not do it.
         self._growth: Any = None
         self._wanted, self._refused = 0, ""
-        #: Ended for others to come, and still there.
+        #: Ended for others to come, and still there; protected.
         self._owed: set[str] = set()
+        self._protected: set[str] = set()
 
     @property
     def spec(self) -> AzureGroupSpec:
@@ -140,6 +143,8 @@ class AzureGroup:
         """Keep the cloud's scaling from taking these machines, or no longer."""
         step = "protect machines" if on else "unprotect machines"
         group = self._group(step)
+        with self._lock:
+            self._protected = self._protected | set(machines) if on else self._protected - set(machines)
         for machine in machines:
             self._api.protect(machine, group, step, on=on)
 
@@ -174,8 +179,9 @@ class AzureGroup:
         """
         spec, told = self._spec, None
         if machine.address:
-            place = spec.staging_endpoint, spec.host_key_prefix.rstrip("/"), f"{machine.id}.pub"
-            told = self._api.blob(*place, "check host key")
+            told = self._api.blob(
+                spec.staging_endpoint, spec.host_keys_container, f"{machine.id}.pub", "check host key"
+            )
         if told is None:
             raise not_told(machine.id, self._hostname)
         if isinstance(spec, AzureWindowsSpec):
@@ -237,7 +243,9 @@ class AzureGroup:
         for machine in sorted(lasting, key=lambda m: (m.state is MachineState.RUNNING, not m.spot, -m.since)):
             if surplus <= 0:
                 return
-            if (machine.spot or steady > on_demand) and not self._api.spared(machine.id, _RESIZE):
+            if machine.id in self._protected or (not machine.spot and steady <= on_demand):
+                continue
+            if not self._api.protected(machine.id, _RESIZE):
                 self._api.delete(machine.id, _RESIZE)
                 surplus -= 1
                 steady -= not machine.spot

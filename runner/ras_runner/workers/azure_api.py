@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.workers.azure_errors import azure_errors, azure_module, suppress_missing
+from ras_runner.workers.azure_errors import azure_errors, azure_module, suppress_codes
 from ras_runner.workers.azure_reading import ScaleSet, addresses_of, scale_set_of
 from ras_runner.workers.cloud_member import HOST_KEY_LIMIT
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Seconds: of a connection, of an answer, and between two looks at what takes its time.
 _CONNECT, _ANSWER, _PERIOD = 15, 60, 5
+#: Azure's words for what a scale set of this kind does not do.
+_CANNOT = ("BadRequest", "InvalidParameter", "NotSupported", "OperationNotAllowed")
 _COMPUTE, _NETWORK = "Microsoft.Compute", "Microsoft.Network"
 
 
@@ -92,7 +94,7 @@ class AzureApi:
 
     def machine(self, name: str, step: str) -> Any:
         """One virtual machine; None when there is none of this name."""
-        with self._errors(f"{_COMPUTE}/virtualMachines/read", step), suppress_missing("ResourceNotFound"):
+        with self._errors(f"{_COMPUTE}/virtualMachines/read", step), suppress_codes("ResourceNotFound"):
             return self._compute.virtual_machines.get(self.names.resource_group, name)
         return None
 
@@ -118,24 +120,27 @@ class AzureApi:
             return self._compute.virtual_machine_scale_sets.begin_update(*self._both, asked)
 
     def protect(self, machine: str, group: ScaleSet, step: str, *, on: bool) -> None:
-        """Keep scaling from taking a machine, or no longer; Azure finishes it by itself. One that is gone is well."""
+        """Keep Azure's scaling from taking a machine, or no longer; Azure finishes it by itself.
+
+        One that is gone is well, and so is a scale set that cannot protect: Azure's documents disagree on that.
+        """
         models = azure_module("azure.mgmt.compute.models")
         policy = models.VirtualMachineScaleSetVMProtectionPolicy(protect_from_scale_in=on)
         asked = models.VirtualMachineScaleSetVM(
             location=group.location, properties=models.VirtualMachineScaleSetVMProperties(protection_policy=policy)
         )
         call = f"{_COMPUTE}/virtualMachineScaleSets/virtualMachines/write"
-        with self._errors(call, step), suppress_missing("ResourceNotFound"):
+        with self._errors(call, step), suppress_codes("ResourceNotFound", *_CANNOT):
             self._compute.virtual_machine_scale_set_vms.begin_update(*self._both, machine, asked, polling=False)
 
-    def spared(self, machine: str, step: str) -> bool:
-        """Whether scaling is to leave a machine alone: it is protected, or gone."""
+    def protected(self, machine: str, step: str) -> bool:
+        """Whether Azure says that scaling is to leave a machine alone."""
         call = f"{_COMPUTE}/virtualMachineScaleSets/virtualMachines/read"
-        with self._errors(call, step), suppress_missing("ResourceNotFound"):
+        with self._errors(call, step), suppress_codes("ResourceNotFound", *_CANNOT):
             found = self._compute.virtual_machine_scale_set_vms.get(*self._both, machine)
             policy = found.properties.protection_policy
             return bool(policy and (policy.protect_from_scale_in or policy.protect_from_scale_set_actions))
-        return True
+        return False
 
     def delete(self, machine: str, step: str) -> None:
         """Delete a virtual machine; its disk and interface go with it, and Azure finishes that by itself."""
@@ -158,7 +163,7 @@ class AzureApi:
         client = azure_module("azure.storage.blob").BlobClient
         call = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
         limits = {"connection_timeout": _CONNECT, "read_timeout": _ANSWER, "retry_total": 1}
-        with self._errors(call, step), suppress_missing("BlobNotFound"):
+        with self._errors(call, step), suppress_codes("BlobNotFound"):
             blob = client(endpoint, container, name, credential=self._credential, **limits, **self._verify)
             return bytes(blob.download_blob(offset=0, length=HOST_KEY_LIMIT).readall())
         return None

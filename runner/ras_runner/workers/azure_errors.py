@@ -47,6 +47,10 @@ _MEANINGS: dict[str, tuple[str, str]] = {
         ("ResourceNotFound", "NotFound"),
         ("there is no such thing: {said}", "check resource_group and scale_set: terraform output group"),
     ),
+    "ContainerNotFound": (
+        "the staging account has no container of host keys",
+        "check staging_endpoint and host_key_prefix: terraform output",
+    ),
     "ScopeLocked": ("a lock forbids it: {said}", "remove the lock: az lock list"),
     "RequestDisallowedByPolicy": ("a policy of the subscription forbids it: {said}", "ask who keeps the policy"),
 }  # fmt: skip
@@ -101,14 +105,14 @@ def azure_errors(call: str, host: str, step: str) -> Iterator[None]:
 
 
 @contextmanager
-def suppress_missing(code: str) -> Iterator[None]:
-    """Nothing is raised when Azure says by this word that a thing is not there."""
-    from azure.core.exceptions import ResourceNotFoundError
+def suppress_codes(*codes: str) -> Iterator[None]:
+    """Nothing is raised for what Azure refuses with one of these words."""
+    from azure.core.exceptions import HttpResponseError
 
     try:
         yield
-    except ResourceNotFoundError as error:
-        if code_of(error) != code:
+    except HttpResponseError as error:
+        if code_of(error) not in codes:
             raise
 
 
@@ -116,10 +120,12 @@ def explained(error: Exception, call: str, host: str, step: str) -> RasRunnerErr
     """Why a call failed, for people; arguments and result as what :func:`azure_errors` raises."""
     from azure.core import exceptions as e
 
+    # by the words of Entra, or without any answer: no request got as far as Azure's API
+    before = getattr(error, "response", None) is None or "AADSTS" in str(error)
+    if isinstance(error, e.ClientAuthenticationError) and before:
+        return _not_logged_on(error, host, step)
     if isinstance(error, e.HttpResponseError) and error.response is not None:
         return _refused(error, call, host, step)
-    if isinstance(error, e.ClientAuthenticationError):  # no request got as far as Azure's API: the log-on failed
-        return _not_logged_on(error, host, step)
     if isinstance(error, (e.ServiceRequestError, e.ServiceResponseError)):
         return _unreached(error, call, host, step)
     return OperatorError(f"{call} failed: {plain(error)}", step=step, host=host, action="look at it in Azure's portal")

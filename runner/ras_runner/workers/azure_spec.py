@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field
 
-from ras_runner.secret import check_reference
 from ras_runner.workers.azure_api import Names
 from ras_runner.workers.base import WorkerId
+from ras_runner.workers.cloud_spec import LinuxMachines, WindowsMachines
 from ras_runner.workers.group import GroupSpec
-from ras_runner.workers.linux import SshWay
-from ras_runner.workers.windows import Command, WindowsFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,11 +18,6 @@ if TYPE_CHECKING:
     from ras_runner.workers.base import WorkerSpec
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.()-]{0,89}$")]
-_NEEDS_VERSION = "{} needs version: it says what a plan needs before there is a machine to ask"
-
-
-def _text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, PurePath) else value
 
 
 class AzureGroupSpec(GroupSpec):
@@ -60,6 +52,11 @@ class AzureGroupSpec(GroupSpec):
         """What the group is called."""
         return Names(self.subscription_id, self.resource_group, self.scale_set or self.resource_group)
 
+    @property
+    def host_keys_container(self) -> str:
+        """Container of the staging account that machines tell their host keys to."""
+        return self.host_key_prefix.rstrip("/")
+
     def host_keys(self) -> Path:
         """The folder that the machines' host keys are kept in."""
         import platformdirs
@@ -70,66 +67,16 @@ class AzureGroupSpec(GroupSpec):
         return state / "host-keys" / f"azure-{self.names.resource_group}-{self.names.scale_set}"
 
 
-class AzureSpec(SshWay, AzureGroupSpec):
-    """Parameters of ``init_ras_worker("azure", ...)``; see ``AzureGroupSpec`` and ``SshWay`` for the others.
-
-    Attributes:
-        os: of the machines; ``windows`` has other parameters: see ``AzureWindowsSpec``.
-        engine: ``hecras-linux`` or ``standin``.
-        version: HEC-RAS version that the image holds.
-        docker_image: image that the machines have loaded.
-        username: who logs on there.
-        worker_folder: there.
-        memory_per_plan: limit of a plan, as of a Docker worker.
-        known_hosts: file of the accepted host keys of ``proxy_jump``; the machines' own keys are taken from
-            ``staging_endpoint``.
-    """
-
-    os: Literal["linux", "windows"] = "linux"
-    engine: Literal["hecras-linux", "standin"] = "hecras-linux"
-    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]*$")] = ""
-    docker_image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./:@-]{0,254}$")]
-    username: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "ras"
-    worker_folder: Annotated[str, BeforeValidator(_text), Field(pattern=r"^/[^\x00-\x1f]*$")] = (
-        "/var/lib/ras-runner/worker"
-    )
-    memory_per_plan: Annotated[str, Field(pattern=r"^([1-9]\d{0,14}[bkmgBKMG]?)?$")] = ""
+class AzureSpec(LinuxMachines, AzureGroupSpec):
+    """Parameters of ``init_ras_worker("azure", ...)``; see ``AzureGroupSpec`` and ``LinuxMachines``."""
 
     @classmethod
     def model_for(cls, parameters: Mapping[str, Any]) -> type[WorkerSpec]:
         """Groups with ``os: windows`` have other parameters."""
         return AzureWindowsSpec if parameters.get("os") == "windows" else cls
 
-    @model_validator(mode="after")
-    def _version_is_known(self) -> Self:
-        if self.engine == "hecras-linux" and not self.version:
-            raise ValueError(_NEEDS_VERSION.format("hecras-linux"))
-        return self
 
+class AzureWindowsSpec(WindowsMachines, AzureGroupSpec):
+    """Parameters of ``init_ras_worker("azure", os="windows", ...)``; see ``AzureGroupSpec`` and ``WindowsMachines``."""
 
-class AzureWindowsSpec(AzureGroupSpec):
-    """Parameters of ``init_ras_worker("azure", os="windows", ...)``; see ``AzureGroupSpec`` for the others.
-
-    Attributes:
-        os: what makes it this worker.
-        engine: ``hecras-windows`` or ``standin``.
-        version: HEC-RAS version that the machine image has.
-        username, password: who logs on to WinRM (ntlm); the password as a reference: ``env:NAME`` and the like.
-        worker_folder, desktop_user, ras_exe_path, standin_command: as of a WinRM worker.
-    """
-
-    os: Literal["windows"]
-    engine: Literal["hecras-windows", "standin"] = "hecras-windows"
-    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]*$")] = ""
     username: Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$")] = "ras"
-    password: Annotated[str, AfterValidator(check_reference)]
-    worker_folder: WindowsFolder = r"C:\RasRemote"
-    desktop_user: Annotated[str, Field(pattern=r'^[^\x00-\x1f"]*$')] = ""
-    ras_exe_path: str = ""
-    standin_command: Command = ("ras-standin",)
-
-    @model_validator(mode="after")
-    def _version_is_known(self) -> Self:
-        if self.engine == "hecras-windows" and not self.version:
-            raise ValueError(_NEEDS_VERSION.format("hecras-windows"))
-        return self

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
 
 from ras_runner.fleet.doctor import Check, Finding, Verdict
-from ras_runner.workers.group import MachineState
-
-if TYPE_CHECKING:
-    from ras_runner.workers.group import WorkerGroup
 
 #: A port that has not answered after so many seconds does not answer.
 CONNECT_SECONDS = 4.0
@@ -90,13 +85,3 @@ def cores(found: int, wanted: int) -> Finding:
     if wanted > found:
         return Finding(Verdict.WARNING, f"cores_total is {wanted}, and the machine has {found}")
     return Finding(Verdict.OK, f"{found} cores, of which plans use {wanted}")
-
-
-def cloud_group(group: WorkerGroup) -> Finding:
-    """Whether a group of machines can be looked at, and its cloud gives what it asks for."""
-    view = group.look()
-    running = sum(machine.state is MachineState.RUNNING for machine in view.machines)
-    evidence = f"{group.hostname}: {running} machines run, {view.wanted} are wanted, {group.spec.max_machines} at most"
-    if view.shortage:
-        return Finding(Verdict.WARNING, f"{evidence}; {view.shortage}")
-    return Finding(Verdict.OK, evidence)
