@@ -35,7 +35,7 @@ class Watchman:
     def __init__(self, life: BurstLife, account: Account, journal: Journal) -> None:
         self._life, self._account, self._journal = life, account, journal
         self._over = threading.Event()
-        self._recorded = self._stop_at = 0.0
+        self._recorded, self._stop_at = -_RECORD_EVERY, 0.0
         self._trouble = ""
         #: Why the burst was stopped before its plans were done; empty when it was not.
         self.stopped = ""
@@ -57,7 +57,7 @@ class Watchman:
         for campaign in self._campaigns(running=False):
             record = spending.record(self._life.record.id, self._life.record.cloud, final=final)
             record_cost(self._journal, campaign, record)
-        self._recorded = time.monotonic()
+            self._recorded = time.monotonic()
 
     def _run(self) -> None:
         while not self._over.wait(self._life.tempo.watch):
