@@ -95,6 +95,22 @@ def test_time_is_over_before_plans_are_done(place: Place, group: None, project: 
     assert place.record().state is State.DOWN
 
 
+def test_campaign_with_other_workers_goes_on_with_them(
+    place: Place, group: None, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAS_RUNNER_BURST_STOP_SECONDS", "600")
+    parameters = {"worker_id": "own", "engine": "standin", "cores_total": 1, "cores_per_plan": 1}
+    own = init_local_worker({**parameters, "worker_folder": place.folder / "own"})
+    burst = place.burst(ttl="10m")
+    with burst as workers:
+        both = [*workers, own]
+        done = compute_parallel_remote("01,02", both, RasProject(project), num_cores=1, state_dir=place.state)
+
+    assert burst.stopped
+    assert {result.outcome for result in done.values()} == {"completed"}
+    assert place.record().state is State.DOWN
+
+
 def test_plans_that_do_not_end_in_their_time_do_not_keep_it_up(
     place: Place, group: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
