@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.view import campaign_view
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
-from ras_runner.fleet.burst_record import BurstFolder, State, burst_folders, left_behind
+from ras_runner.fleet.burst_money import account_of
+from ras_runner.fleet.burst_record import BurstFolder, MachineTime, State, burst_folders, left_behind
 from ras_runner.hecras.project import Project
 from ras_runner.workers.local import init_local_worker
 
@@ -325,6 +327,29 @@ def test_no_credentials(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(OperatorError, match="no AWS credentials"):
         place.burst().check()
+
+
+def test_own_rates_are_found_from_elsewhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = "{currency: USD, as_of: 2026-11-01, source: ours, aws: {us-east-1: {machines: {c6i.2xlarge: {linux: 9}}}}}"
+    (place.folder / "rates.yml").write_text(rates, encoding="utf-8")
+    monkeypatch.chdir(place.folder)
+    place.terraform.script(plan=[{"error": "no"}])
+    with pytest.raises(OperatorError), place.burst(prices="rates.yml"):
+        raise AssertionError("unreachable")
+    monkeypatch.chdir("/")
+    record = place.record()
+    record.machines["i-1"] = MachineTime("c6i.2xlarge", False, record.created)
+    assert account_of(record, place.state).spending(record, record.created + 3600).lines["machines"] == 9
+
+
+@pytest.mark.parametrize(("package", "extra"), [("asyncssh", "ssh"), ("docker", "docker"), ("boto3", "aws")])
+def test_missing_package(place: Place, monkeypatch: pytest.MonkeyPatch, package: str, extra: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "ras_runner.transports.docker_api", raising=False)
+    monkeypatch.delattr("ras_runner.transports.docker_api", raising=False)
+    with pytest.raises(OperatorError) as caught:
+        place.burst().check()
+    assert caught.value.action == f"pip install ras-runner[{extra}]"
 
 
 def test_no_terraform(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
