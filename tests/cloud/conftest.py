@@ -17,10 +17,11 @@ import pytest
 from tests.cloud.fake_terraform import FakeTerraform
 from tests.terraform.cloud import REGION, Cloud, running_cloud
 
+from ras_runner import Burst
 from ras_runner.fleet.burst_record import BurstRecord, burst_folders
-from ras_runner.fleet.bursts import Burst
 
-BUCKET = "a-bucket"
+#: The image is one that moto has from the start.
+BUCKET, IMAGE = "a-bucket", "ami-12c6146b"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -132,6 +133,44 @@ def tags(**changes: str) -> list[dict[str, str]]:
         "launch-token": "token-of-a-burst",
     } | {name.replace("_", "-"): value for name, value in changes.items()}
     return [{"Key": f"ras-runner:{name}", "Value": value} for name, value in ours.items() if value]
+
+
+def make_machine(place: Place, token: str, **changes: str) -> str:
+    """A machine with our tags."""
+    labels = tags(launch_token=token, **changes)
+    made = place.cloud.client("ec2").run_instances(
+        ImageId=IMAGE,
+        InstanceType="c6i.2xlarge",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": labels}],
+    )
+    return str(made["Instances"][0]["InstanceId"])
+
+
+def make_scaling_group(place: Place, name: str = "a-group", labels: list[dict[str, str]] | None = None) -> None:
+    """A group without machines; with our tags when nothing is said."""
+    ec2 = place.cloud.client("ec2")
+    ec2.create_launch_template(
+        LaunchTemplateName=f"{name}-template", LaunchTemplateData={"ImageId": IMAGE, "InstanceType": "c6i.2xlarge"}
+    )
+    given = {"ResourceId": name, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}
+    template = {"LaunchTemplateName": f"{name}-template", "Version": "$Latest"}
+    place.cloud.client("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName=name,
+        MinSize=0,
+        MaxSize=2,
+        DesiredCapacity=0,
+        AvailabilityZones=[f"{REGION}a"],
+        MixedInstancesPolicy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": template,
+                "Overrides": [{"InstanceType": "c6i.2xlarge"}],
+            },
+            "InstancesDistribution": {"OnDemandBaseCapacity": 0},
+        },
+        Tags=[{**tag, **given} for tag in (tags() if labels is None else labels)],
+    )
 
 
 def read_json(path: Path) -> Any:

@@ -20,8 +20,9 @@ command = next(a for a in argv if not a.startswith("-"))
 data = pathlib.Path(os.environ.get("TF_DATA_DIR", "."))
 record = data.parent / "burst.json"
 state = json.loads(record.read_text())["state"] if record.exists() else ""
+call = dict(argv=argv, env=dict(os.environ), command=command, state=state)
 with (here / "calls.jsonl").open("a") as log:
-    log.write(json.dumps({{"argv": argv, "env": dict(os.environ), "command": command, "state": state}}) + "\n")
+    log.write(json.dumps(call) + "\n")
 script = json.loads((here / "script.json").read_text())
 steps = script.get(command, [])
 step = steps.pop(0) if steps else {{}}
@@ -84,7 +85,8 @@ elif command == "apply":
     for address in MADE:
         done(address, "create")
     name, tags = values["name"], dict({{"ras-runner:launch-token": values["launch_token"]}})
-    found = dict(group=script.get("group", name), staging_bucket=script["bucket"], host_key_prefix="campaigns/c/hosts/AROA:", tags=tags)
+    found = dict(group=script.get("group", name), staging_bucket=script["bucket"])
+    found |= dict(host_key_prefix="campaigns/c/hosts/AROA:", tags=tags)
     write(MADE, dict((k, dict(value=v)) for k, v in found.items()))
 elif command == "destroy":
     for address in MADE:

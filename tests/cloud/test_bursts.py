@@ -1,4 +1,4 @@
-"""The life of a burst: written down, made, watched, taken down, whatever goes wrong. Terraform is played, AWS is moto."""
+"""The life of a burst: written down, made, watched, taken down, whatever goes wrong. Terraform is played."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from tests.cloud.conftest import BUCKET, Place, read_json, tags
+from tests.cloud.conftest import BUCKET, Place, make_machine, make_scaling_group, read_json
 from tests.commands import Runner, wait_until
-from tests.terraform.cloud import REGION
 
 from ras_runner import compute_parallel_remote
 from ras_runner.api import RasProject
@@ -67,7 +66,7 @@ def test_from_nothing_to_nothing(place: Place, group: None) -> None:
 
 def test_plans_run_and_their_cost_is_in_the_journal(place: Place, group: None, project: Project) -> None:
     with place.burst() as workers:
-        _machine(place, place.record().launch_token)
+        make_machine(place, place.record().launch_token)
         wait_until(lambda: place.record().machines, "the machine is seen")
         done = compute_parallel_remote("01", workers, RasProject(project), num_cores=1, state_dir=place.state)
 
@@ -101,7 +100,7 @@ def test_plans_that_do_not_end_in_their_time_do_not_keep_it_up(
 ) -> None:
     monkeypatch.setenv("RAS_RUNNER_BURST_STOP_SECONDS", "1")
     with place.burst(max_cost="0.00001"):  # less than the machine costs while it is stopped
-        _machine(place, place.record().launch_token)
+        make_machine(place, place.record().launch_token)
         wait_until(lambda: place.record().state is State.DOWN, "it is taken down while the block goes on")
     assert place.terraform.commands().count("destroy") == 1
 
@@ -220,7 +219,8 @@ def test_burst_that_is_in_hand_is_left_to_its_controller(place: Place, group: No
 
 
 def test_up_has_its_machines_and_a_workers_file(place: Place) -> None:
-    name = _scaling_group(place)
+    name = "a-group"
+    make_scaling_group(place, name)
     place.terraform.script(group=name)
     asked = bursts.prospect(place.burst().order, place.state, attended=False)
     path = bursts.bring_up(asked, place.state, place.said.append)
@@ -330,34 +330,6 @@ def test_no_terraform(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAS_RUNNER_TERRAFORM", "/no/such/terraform")
     with pytest.raises(OperatorError, match="is no program"):
         place.burst().check()
-
-
-def _machine(place: Place, token: str) -> str:
-    """A machine of a burst."""
-    made = place.cloud.client("ec2").run_instances(
-        ImageId="ami-12c6146b",
-        InstanceType="c6i.2xlarge",
-        MinCount=1,
-        MaxCount=1,
-        TagSpecifications=[{"ResourceType": "instance", "Tags": tags(launch_token=token)}],
-    )
-    return str(made["Instances"][0]["InstanceId"])
-
-
-def _scaling_group(place: Place) -> str:
-    ec2 = place.cloud.client("ec2")
-    ec2.create_launch_template(
-        LaunchTemplateName="template", LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "c6i.2xlarge"}
-    )
-    place.cloud.client("autoscaling").create_auto_scaling_group(
-        AutoScalingGroupName="a-group",
-        MinSize=0,
-        MaxSize=2,
-        DesiredCapacity=0,
-        AvailabilityZones=[f"{REGION}a"],
-        LaunchTemplate={"LaunchTemplateName": "template"},
-    )
-    return "a-group"
 
 
 def _when_it_waits(place: Place, *, go_on: bool = False) -> None:

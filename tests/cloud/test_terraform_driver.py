@@ -5,13 +5,15 @@ from __future__ import annotations
 import _thread
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.commands import wait_until
 from tests.cloud.fake_terraform import FakeTerraform
+from tests.commands import wait_until
 
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet.terraform import Terraform, find_code, find_program
@@ -232,3 +234,18 @@ def _then(fake: FakeTerraform, act: Callable[[], None]) -> None:
         act()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def test_installed_package_has_the_terraform_code(tmp_path: Path) -> None:
+    repo = Path(__file__).resolve().parents[2]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(tmp_path / "lib"), str(repo)], check=True, timeout=120)
+    program = "from ras_runner.fleet.terraform import find_code; print(find_code('aws'), find_code('azure'))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "lib")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    place = tmp_path / "lib" / "ras_runner" / "terraform"
+    assert done.stdout.split() == [str(place), str(place)]
+    assert (place / "aws" / ".terraform.lock.hcl").is_file()
+    assert (place / "modules" / "aws_workers" / "templates" / "worker.yaml.tftpl").is_file()

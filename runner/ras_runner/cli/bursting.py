@@ -18,6 +18,7 @@ from ras_runner.errors import InputError, RasRunnerError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_life import Tempo
 from ras_runner.fleet.burst_money import account_of
+from ras_runner.fleet.burst_order import duration as minutes
 from ras_runner.fleet.burst_order import make_order
 from ras_runner.fleet.burst_record import State, burst_folder, burst_folders
 from ras_runner.fleet.burst_watch import Watchman
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ras_runner.campaign.journal import Journal
     from ras_runner.fleet.burst_record import BurstRecord
     from ras_runner.fleet.burst_sweep import Found
-    from ras_runner.fleet.cost import Estimate
     from ras_runner.workers.group import AnyWorker
 
 
@@ -58,7 +58,7 @@ def run(
         return _compute(journal, campaign, [], as_json=as_json)
     work = measured_work(waiting, past_seconds(journal, opened.prj), burst.order.hours_per_plan)
     estimate = burst.check(work, _results_gb(journal, opened, waiting))
-    if not _agreed(estimate, burst.account, yes=yes):
+    if not _agreed(f"{burst.account}\n{estimate_text(estimate)}", yes=yes):
         return EXIT_INPUT
     if burst.order.engine == "standin":
         talk_of_standin(burst.order.docker_image, "burst")
@@ -83,13 +83,13 @@ def _results_gb(journal: Journal, project: Project, plans: Sequence[str]) -> flo
     return sum(path.stat().st_size for path in paths if path.is_file()) / 1e9
 
 
-def _agreed(found: Estimate, account: str, *, yes: bool) -> bool:
+def _agreed(text: str, *, yes: bool) -> bool:
     """Show what it will cost, and ask, unless that was said before.
 
     Raises:
         InputError: nobody is there to answer.
     """
-    talk(f"{account}\n{estimate_text(found)}")
+    talk(text)
     if yes:
         return True
     if not sys.stdin.isatty():
@@ -121,7 +121,7 @@ def up(order: dict[str, Any], state_dir: Path | None, *, yes: bool) -> int:
     """``ras-runner burst up``."""
     state = open_journal(state_dir).state_dir
     asked = bursts.prospect(make_order(order), state, attended=False)
-    if not _agreed(asked.estimate, asked.place.account, yes=yes):
+    if not _agreed(_unknown_work(asked), yes=yes):
         return EXIT_INPUT
     path = bursts.bring_up(asked, state, talk)
     name = path.parent.name
@@ -133,14 +133,26 @@ def up(order: dict[str, Any], state_dir: Path | None, *, yes: bool) -> int:
     return EXIT_OK
 
 
+def _unknown_work(asked: bursts.Prospect) -> str:
+    """What a burst costs of whose plans nothing is known."""
+    found, order = asked.estimate, asked.order
+    return (
+        f"{asked.place.account}\n{order.workers} machines for up to {minutes(order.ttl)} cost {found.ceiling} "
+        f"{found.currency} at most; a machine without plans ends itself after {order.idle_minutes} minutes\n"
+        f"{found.basis[-1]}"
+    )
+
+
 def estimate(order: dict[str, Any], state_dir: Path | None, *, as_json: bool) -> None:
     """``ras-runner burst cost``, before anything is bought."""
     state = open_journal(state_dir).state_dir
     asked = bursts.prospect(make_order(order), state, attended=True)
     if as_json:
         print_json(asked.estimate.as_dict())
-    else:
-        print(f"{asked.place.account}\n{estimate_text(asked.estimate)}")  # noqa: T201  stdout is data
+        return
+    known = order.get("plans") and order.get("hours_per_plan")
+    text = f"{asked.place.account}\n{estimate_text(asked.estimate)}" if known else _unknown_work(asked)
+    print(text)  # noqa: T201  stdout is data
 
 
 def spent(burst: str, state_dir: Path | None, *, as_json: bool) -> None:
@@ -259,8 +271,9 @@ def sweep(
     if as_json:
         print_json([_swept(item) for item in found])
     elif found:
-        cells = [[*map(str, _swept(item).values())] for item in found]
-        print_table("What carries the tags of bursts", list(_swept(found[0])), cells)
+        columns = ["kind", "name", "region", "owner", "why", "becomes"]
+        cells = [[_swept(item)[column] for column in columns] for item in found]
+        print_table("What carries the tags of bursts", columns, cells)
         if not remove and any(item.due for item in found):
             talk("nothing was removed; to do it: the same command with --yes")
     else:
@@ -268,7 +281,7 @@ def sweep(
     return EXIT_NO_WORKER if remove and any(item.due and item.done != "removed" for item in found) else EXIT_OK
 
 
-def _swept(item: Found) -> dict[str, Any]:
+def _swept(item: Found) -> dict[str, str]:
     becomes = item.done or ("to be removed" if item.due else "stays")
     return {
         "kind": item.thing.kind,

@@ -55,12 +55,12 @@ class Kind:
 
     Attributes:
         found: those that carry our first tag; all, or the one with this id.
-        remove: by id. One that has gone is well.
+        remove: ends it.
         everywhere: it is in no region.
     """
 
     found: Callable[[AwsCalls, str], list[Thing]]
-    remove: Callable[[AwsCalls, str], None]
+    remove: Callable[[AwsCalls, Thing], None]
     everywhere: bool = False
 
 
@@ -96,7 +96,7 @@ def remove_thing(calls: AwsCalls, thing: Thing) -> None:
             step=_REMOVE,
             action="look at it in the console of AWS",
         )
-    kind.remove(calls, thing.id)
+    kind.remove(calls, thing)
 
 
 def _tags(listed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -112,8 +112,10 @@ def _groups(calls: AwsCalls, only: str) -> list[Thing]:
     return [Thing("group", name, name, calls.region, tags) for name, tags in names]
 
 
-def _remove_group(calls: AwsCalls, name: str) -> None:
-    calls.call("autoscaling", "delete_auto_scaling_group", step=_REMOVE, AutoScalingGroupName=name, ForceDelete=True)
+def _remove_group(calls: AwsCalls, thing: Thing) -> None:
+    calls.call(
+        "autoscaling", "delete_auto_scaling_group", step=_REMOVE, AutoScalingGroupName=thing.id, ForceDelete=True
+    )
 
 
 def _ec2(kind: str, operation: str, key: str, id_key: str, name_key: str = "", **filters: list[str]) -> Any:
@@ -137,9 +139,10 @@ def _ec2(kind: str, operation: str, key: str, id_key: str, name_key: str = "", *
     return found
 
 
-def _ec2_remove(operation: str, parameter: str, *, many: bool = False) -> Callable[[AwsCalls, str], None]:
-    def remove(calls: AwsCalls, name: str) -> None:
-        given: dict[str, Any] = {parameter: [name] if many else name}
+def _ec2_remove(operation: str, parameter: str) -> Callable[[AwsCalls, Thing], None]:
+    def remove(calls: AwsCalls, thing: Thing) -> None:
+        ids = {"InstanceIds": [thing.id], "KeyName": thing.name}
+        given: dict[str, Any] = {parameter: ids.get(parameter, thing.id)}
         calls.call("ec2", operation, step=_REMOVE, **given)
 
     return remove
@@ -163,7 +166,8 @@ def _buckets(calls: AwsCalls, only: str) -> list[Thing]:
     return found
 
 
-def _remove_bucket(calls: AwsCalls, name: str) -> None:
+def _remove_bucket(calls: AwsCalls, thing: Thing) -> None:
+    name = thing.id
     for page in calls.pages("s3", "list_objects_v2", "Contents", step=_REMOVE, Bucket=name):
         calls.call("s3", "delete_object", step=_REMOVE, Bucket=name, Key=page["Key"])
     calls.call("s3", "delete_bucket", step=_REMOVE, Bucket=name)
@@ -183,7 +187,8 @@ def _profiles(calls: AwsCalls, only: str) -> list[Thing]:
     return found
 
 
-def _remove_profile(calls: AwsCalls, name: str) -> None:
+def _remove_profile(calls: AwsCalls, thing: Thing) -> None:
+    name = thing.id
     profile = calls.call("iam", "get_instance_profile", step=_REMOVE, InstanceProfileName=name)["InstanceProfile"]
     for role in profile["Roles"]:
         calls.call(
@@ -209,7 +214,8 @@ def _roles(calls: AwsCalls, only: str) -> list[Thing]:
     return things
 
 
-def _remove_role(calls: AwsCalls, name: str) -> None:
+def _remove_role(calls: AwsCalls, thing: Thing) -> None:
+    name = thing.id
     for policy in calls.call("iam", "list_role_policies", step=_REMOVE, RoleName=name)["PolicyNames"]:
         calls.call("iam", "delete_role_policy", step=_REMOVE, RoleName=name, PolicyName=policy)
     calls.call("iam", "delete_role", step=_REMOVE, RoleName=name)
@@ -220,7 +226,7 @@ KINDS = {
     "group": Kind(_groups, _remove_group),
     "machine": Kind(
         _ec2("machine", "describe_instances", "Reservations", "InstanceId", instance_state_name=_LIVE),
-        _ec2_remove("terminate_instances", "InstanceIds", many=True),
+        _ec2_remove("terminate_instances", "InstanceIds"),
     ),
     "launch template": Kind(
         _ec2(
@@ -231,7 +237,7 @@ KINDS = {
     ),
     "key pair": Kind(
         _ec2("key pair", "describe_key_pairs", "KeyPairs", "KeyPairId", "KeyName"),
-        _ec2_remove("delete_key_pair", "KeyPairId"),
+        _ec2_remove("delete_key_pair", "KeyName"),
     ),
     "volume": Kind(
         _ec2("volume", "describe_volumes", "Volumes", "VolumeId", status=["available"]),

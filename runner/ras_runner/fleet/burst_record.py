@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _STEP = "read bursts"
 _ID = re.compile(r"burst-\d{8}-\d{4}-[0-9a-f]{4}")
+_RECORD = "burst.json"
+_TRACES = (_RECORD, "terraform.tfstate")
 
 
 class State(StrEnum):
@@ -123,7 +125,7 @@ class BurstFolder:
     @property
     def record_path(self) -> Path:
         """The record."""
-        return self.path / "burst.json"
+        return self.path / _RECORD
 
     @property
     def lock(self) -> oscalls.FileLock:
@@ -196,12 +198,12 @@ def burst_folder(state_dir: Path, burst: str) -> BurstFolder:
 
 
 def burst_folders(state_dir: Path) -> list[BurstFolder]:
-    """The folders of all bursts, the latest last."""
+    """The folders of all bursts, the latest last; where neither record nor state is yet, nothing was bought."""
     try:
         found = sorted(path for path in (state_dir / "bursts").iterdir() if _ID.fullmatch(path.name))
     except OSError:
         return []
-    return [BurstFolder(path) for path in found]
+    return [BurstFolder(path) for path in found if any((path / name).exists() for name in _TRACES)]
 
 
 def left_behind(state_dir: Path) -> list[str]:
