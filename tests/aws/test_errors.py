@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore import exceptions as e
+from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 from tests.aws.conftest import REGION, Aws
 
@@ -90,6 +91,8 @@ def test_next_call_works_after_a_refusal(aws: Aws) -> None:
         (e.EndpointConnectionError(endpoint_url="https://x"), TransientError, "does not answer"),
         (e.ProxyConnectionError(proxy_url="http://proxy", error="refused"), TransientError, "does not answer"),
         (e.ParamValidationError(report="x"), OperatorError, "cannot be called"),
+        (ResponseParserError("invalid XML received: <!doctype html>"), TransientError, "is not AWS: invalid XML"),
+        (ValueError("Invalid endpoint: nonsense"), OperatorError, "cannot be called: Invalid endpoint: nonsense"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
@@ -112,6 +115,12 @@ def test_errors_that_are_not_of_aws_stay_what_they_are() -> None:
     assert explained(ours, call="c", where="w", step="s", region=REGION) is ours
     with pytest.raises(TypeError):
         explained(KeyError("x"), call="c", where="w", step="s", region=REGION)
+
+
+def test_endpoint_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    with pytest.raises(OperatorError, match="Invalid endpoint: nonsense"):
+        init_aws_ec2_group(Aws(tmp_path).parameters())
 
 
 def test_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,7 +229,9 @@ class TestEnd:
 
 class TestMember:
     def test_is_a_docker_worker_whose_host_key_is_known(self, aws: Aws, host_key: bytes) -> None:
-        group = aws.group(ssh_key_path="/keys/burst", memory_per_plan="2g", queue_priority=3, worker_id="cloud")
+        key = aws.folder / "key"
+        key.touch()
+        group = aws.group(ssh_key_path=str(key), memory_per_plan="2g", queue_priority=3, worker_id="cloud")
         machine = group.look().machines[0]
         aws.put_host_key(machine.id, host_key)
 
@@ -240,7 +242,7 @@ class TestMember:
         assert isinstance(spec, DockerSpec)
         assert spec.docker_host == f"ssh://ras@{machine.address}"
         assert (spec.worker_id, spec.queue_priority) == (f"cloud-{machine.id}", 3)
-        assert (spec.memory_per_plan, str(spec.ssh_key_path)) == ("2g", "/keys/burst")
+        assert (spec.memory_per_plan, str(spec.ssh_key_path)) == ("2g", str(key))
         assert (spec.docker_image, spec.engine) == ("ras-standin", "standin")
         assert spec.worker_folder == "/var/lib/ras-runner/worker"
         assert "cores_total" not in parameters, "each machine says itself what it has"
@@ -296,7 +298,10 @@ class TestMember:
         with pytest.raises(TransientError, match="on its way out"):
             group.member(gone)
 
-    def test_of_windows_is_a_winrm_worker_with_its_certificate_pinned(self, aws: Aws) -> None:
+    def test_of_windows_is_a_winrm_worker_with_its_certificate_pinned(
+        self, aws: Aws, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WINDOWS_PASSWORD", "hunter2")
         group = _windows(aws)
         machine = group.look().machines[0]
         fingerprint = hashlib.sha256(b"certificate").hexdigest()
@@ -378,6 +383,12 @@ class TestInit:
         monkeypatch.setitem(__import__("sys").modules, "boto3", None)
         with pytest.raises(OperatorError, match=r"pip install ras-runner\[aws\]"):
             aws.group()
+
+    def test_says_when_a_key_or_a_password_is_not_there(self, aws: Aws) -> None:
+        with pytest.raises(OperatorError, match=r"there is no key file .*gone.pem\n.*ssh_public_key"):
+            aws.group(ssh_key_path=str(aws.folder / "gone.pem"))
+        with pytest.raises(OperatorError, match="WINDOWS_PASSWORD"):
+            _windows(aws)
 
     def test_says_when_the_bucket_is_not_there(self, aws: Aws) -> None:
         with pytest.raises(OperatorError, match=r"no such staging bucket .*\n.*terraform output staging_bucket"):

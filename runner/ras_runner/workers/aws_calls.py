@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.workers.aws_errors import action_name, boto3_module, explained
+from ras_runner.workers.aws_errors import action_name, aws_error_types, boto3_module, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,11 +91,9 @@ class AwsCalls:
             return self._clients[service]
 
     def _guarded(self, step: str, right: str, call: Callable[[], Any]) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             return call()
-        except (BotoCoreError, ClientError) as error:
+        except aws_error_types() as error:
             raise explained(error, call=right, where=self.where, step=step, region=self.region) from error
 
 
