@@ -20,7 +20,8 @@ BESIDES = {"ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"}
 
 
 def test_policy_has_the_right_to_every_call_and_no_other() -> None:
-    code = (ROOT / "runner" / "ras_runner" / "workers" / "aws_ec2.py").read_text(encoding="utf-8")
+    folder = ROOT / "runner" / "ras_runner" / "workers"
+    code = "".join((folder / name).read_text(encoding="utf-8") for name in ("aws_ec2.py", "aws_calls.py"))
     calls = set(re.findall(r'"(autoscaling|ec2|s3)", "([a-z0-9_]+)"', code))
     policy = json.loads(PAGE.partition("```json\n")[2].partition("```")[0])
     allowed = [s["Action"] if isinstance(s["Action"], list) else [s["Action"]] for s in policy["Statement"]]

@@ -37,6 +37,12 @@ REFUSALS = [
      OperatorError, "quota .* is used up: .* limit of 32", "Service Quotas"),
     ("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", 400, OperatorError, "quota", "instance_types"),
     ("OptInRequired", "You are not subscribed to this service", 401, OperatorError, "may not use", "console"),
+    ("ValidationError", "The instance i-1 is not in InService or EnteringStandby or Standby.", 400, TransientError,
+     "the group has changed meanwhile", "looked at again"),
+    ("ValidationError", "Instance Id not found - No managed instance found for instance ID: i-1", 400, TransientError,
+     "has changed meanwhile", "looked at again"),
+    ("ValidationError", "New SetDesiredCapacity value 5 is above max value 0 for the AutoScalingGroup.", 400,
+     TransientError, "has changed meanwhile", "looked at again"),
     ("ValidationError", "1 validation error detected\n\x1b[31m", 400, OperatorError,
      r"refused autoscaling:DescribeAutoScalingGroups: ValidationError: 1 validation error detected \[31m", "console"),
 ]  # fmt: skip

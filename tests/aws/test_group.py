@@ -9,6 +9,8 @@ from typing import Any
 
 import asyncssh
 import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.response import StreamingBody
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult
 from moto.ec2.responses.spot_instances import SpotInstances
@@ -282,6 +284,32 @@ class TestMember:
             group.member(machine)
         assert not (aws.folder / "keys").exists()
 
+    def test_takes_no_comment_of_the_machine(self, aws: Aws, host_key: bytes) -> None:
+        group = aws.group()
+        machine = group.look().machines[0]
+        aws.put_host_key(machine.id, host_key.strip() + b" a\x0c* " + host_key)
+        text = Path(group.member(machine)[1]["known_hosts"]).read_text(encoding="ascii")
+        assert text == f"{machine.address} {b' '.join(host_key.split()[:2]).decode()}\n", "no key for other hosts"
+
+    def test_says_when_the_hosts_on_the_way_cannot_be_known(self, aws: Aws, host_key: bytes) -> None:
+        group = aws.group(proxy_jump="jump.example", known_hosts=str(aws.folder))
+        machine = group.look().machines[0]
+        aws.put_host_key(machine.id, host_key)
+        with pytest.raises(OperatorError, match=r"known hosts .* cannot be read: .*\n.*proxy_jump"):
+            group.member(machine)
+
+    def test_says_when_its_object_breaks_off(self, aws: Aws, host_key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        group = aws.group()
+        machine = group.look().machines[0]
+        aws.put_host_key(machine.id, host_key)
+
+        def broken(self: StreamingBody, amt: int | None = None) -> bytes:
+            raise ReadTimeoutError(endpoint_url="https://s3")
+
+        monkeypatch.setattr(StreamingBody, "read", broken)
+        with pytest.raises(TransientError, match="AWS does not answer s3:GetObject"):
+            group.member(machine)
+
     def test_takes_one_line_of_what_holds_more(self, aws: Aws, host_key: bytes) -> None:
         group = aws.group()
         machine = group.look().machines[0]
@@ -368,6 +396,7 @@ class TestInit:
             ({"docker_image": None}, "docker_image: Field required"),
             ({"engine": "hecras-linux"}, "hecras-linux needs version"),
             ({"passwort": "x"}, "unknown parameter 'passwort'"),
+            ({"proxy_jump": "a b"}, "proxy_jump: .* is not user@host:port"),
             ({"profile": "nobody"}, "The config profile .nobody. could not be found"),
             ({"os": "windows", "password": "hunter2", "version": "6.6"}, "password"),
         ],

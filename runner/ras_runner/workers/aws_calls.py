@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,14 @@ class AwsCalls:
             step, right, lambda: [one for page in found for one in page.get(key, ())]
         )
         return things
+
+    def content(self, bucket: str, key: str, limit: int, *, step: str) -> bytes | None:
+        """The first ``limit`` bytes of an object; None when it is not there. Raises as :meth:`call`."""
+        answer = self.call("s3", "get_object", step=step, absent="NoSuchKey", Bucket=bucket, Key=key)
+        if answer is None:
+            return None
+        with contextlib.closing(answer["Body"]) as body:  # "with body" would give the raw stream, and its errors
+            return bytes(self._guarded(step, "s3:GetObject", lambda: body.read(limit)))
 
     def client(self, service: str, step: str) -> Any:
         """boto3's client of a service, made once."""

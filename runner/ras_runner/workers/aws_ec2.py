@@ -261,17 +261,11 @@ class AwsGroup:
         )
 
     def _told(self, machine: str) -> bytes:
-        answer = self.calls.call(
-            *("s3", "get_object"),
-            step="check host key",
-            absent="NoSuchKey",
-            Bucket=self.spec.staging_bucket,
-            Key=f"{self.spec.host_key_prefix}{machine}.pub",
-        )
-        if answer is None:
+        key = f"{self.spec.host_key_prefix}{machine}.pub"
+        told = self.calls.content(self.spec.staging_bucket, key, HOST_KEY_LIMIT, step="check host key")
+        if told is None:
             raise not_told(machine, self.hostname)
-        with answer["Body"] as body:
-            return bytes(body.read(HOST_KEY_LIMIT))
+        return told
 
 
 def default_keys_folder(region: str, group: str) -> Path:
@@ -291,9 +285,10 @@ def _check_here(spec: AwsGroupSpec) -> None:
         resolve_secret(spec.password)
     elif isinstance(spec, AwsEc2Spec):
         from ras_runner.transports import docker_api  # noqa: F401  says how to install the SDK
-        from ras_runner.transports.ssh_login import asyncssh_module
+        from ras_runner.transports.ssh_login import Hop, asyncssh_module
 
         asyncssh_module()
+        spec.login(Hop(spec.username, "machine", 22))  # proxy_jump is right
         if spec.ssh_key_path and not spec.ssh_key_path.expanduser().is_file():
             raise OperatorError(
                 f"there is no key file {spec.ssh_key_path}",

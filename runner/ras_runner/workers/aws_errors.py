@@ -75,6 +75,11 @@ _MEANINGS: dict[str, _Meaning] = {
     ),
 }
 _DENIED = frozenset(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403", "Forbidden"))
+#: The group was changed between our look and our call: the next look shows it.
+_CHANGED = re.compile(
+    "is not in InService|is not part of Auto Scaling group|No managed instance found|(above max|below min) value",
+    re.IGNORECASE,
+)
 _NAMED_ACTION = re.compile(r"perform: ?([a-z0-9-]+:[A-Za-z]+)")
 #: Operations whose right has another name.
 _RIGHTS = {"s3:ListObjectsV2": "s3:ListBucket"}
@@ -140,6 +145,10 @@ def _refused(response: Any, call: str, where: str, step: str) -> RasRunnerError:
             step=step,
             host=where,
             action="nothing: it is asked again",
+        )
+    if code == "ValidationError" and _CHANGED.search(said):
+        return TransientError(
+            f"the group has changed meanwhile: {said}", step=step, host=where, action="nothing: it is looked at again"
         )
     if code in _DENIED:
         named = _NAMED_ACTION.search(said)
