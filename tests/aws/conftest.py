@@ -98,8 +98,8 @@ class Aws:
         """Let a machine be a spot machine, which moto's groups have none of; returns its spot request."""
         [state] = [s for s in self._backend.autoscaling_groups[GROUP].instance_states if s.instance.id == machine]
         state.instance.lifecycle = "spot"
-        state.instance.spot_instance_request_id = state.instance._spot_fleet_id = f"sir-{machine[-8:]}"
-        return f"sir-{machine[-8:]}"
+        state.instance.spot_instance_request_id = f"sir-{machine[-8:]}"
+        return str(state.instance.spot_instance_request_id)
 
     @property
     def _backend(self) -> Any:

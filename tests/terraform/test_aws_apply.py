@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.terraform.applied import OURS, TOKEN, Burst
 
-from ras_runner.workers.aws_reading import with_base
+from ras_runner.workers.aws_ec2 import AwsGroup, init_aws_ec2_group
 from ras_runner.workers.docker import DockerSpec
 
 # One burst's life: the tests below are in its order, and each starts where the one before left it.
@@ -96,13 +96,13 @@ def test_user_data_arms_the_end_of_each_machine(burst: Burst) -> None:
     assert data["MetadataOptions"]["HttpTokens"] == "required"
 
 
-def test_second_plan_leaves_alone_what_the_controller_scales(burst: Burst) -> None:
+def test_second_plan_leaves_alone_what_the_controller_scales(burst: Burst, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables do not say how many machines there are to be: a plan finds nothing to do, whatever their number."""
-    autoscaling = burst.cloud.client("autoscaling")
-    [group] = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
-    autoscaling.update_auto_scaling_group(
-        AutoScalingGroupName="rastest", MixedInstancesPolicy=with_base(group["MixedInstancesPolicy"], 1)
-    )
+    group = _group(burst, monkeypatch)
+    assert {machine.id for machine in group.look().machines} == set(burst.output("workers"))
+    group.resize(2, 1)
+    [now] = burst.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert now["MixedInstancesPolicy"]["InstancesDistribution"]["OnDemandBaseCapacity"] == 1
 
     burst.run("plan", "-detailed-exitcode")
 
@@ -125,6 +125,17 @@ def test_destroy_leaves_nothing_though_the_expiry_is_over(burst: Burst) -> None:
 
     assert burst.ours() == {}
     assert set(burst.cloud.tags()) == burst.before
+
+
+def _group(burst: Burst, monkeypatch: pytest.MonkeyPatch) -> AwsGroup:
+    """The group as a worker, from Terraform's outputs alone."""
+    credentials = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    for name, value in {**credentials, "AWS_ENDPOINT_URL": burst.cloud.url}.items():
+        monkeypatch.setenv(name, value)
+    outputs = {name: burst.output(name) for name in ("group", "staging_bucket", "host_key_prefix")}
+    return init_aws_ec2_group(
+        {**outputs, "region": REGION, "max_machines": 4, "docker_image": "hecras:6.6", "version": "6.6"}
+    )
 
 
 def _template(burst: Burst) -> str:
