@@ -49,11 +49,8 @@ def mount(disk: Path) -> None:
         work.mkdir()
         options = f"lowerdir={place},upperdir={upper},workdir={work}"
         run("mount", "-t", "overlay", "overlay", "-o", options, place)
-    for place in ("/var/lib", "/var/tmp"):
-        own = disk / place.replace("/", "_")
-        own.mkdir()
-        run("mount", "--bind", own, place)
-    run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    for place in ("/run", "/var/lib", "/var/tmp"):  # in memory, where images are gone at once with the machine
+        run("mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", place)
 
 
 def join_network(address: str, gateway: str) -> None:

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -195,5 +194,3 @@ def playing(cloud: SecureCloud, network: Network, folder: Path) -> Iterator[Play
         assert players.errors == []
     finally:
         players.stop()
-        for place in folder.glob("i-*"):
-            shutil.rmtree(place / "_var_lib", ignore_errors=True)

@@ -6,14 +6,16 @@ import _thread
 import json
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from tests.cloud.conftest import BUCKET, Place, make_machine, make_scaling_group, read_json
+from tests.cloud.conftest import BUCKET, Place, make_machine, make_scaling_group, read_json, tags
 from tests.commands import Runner, wait_until
+from tests.terraform.cloud import REGION
 
 from ras_runner import compute_parallel_remote
 from ras_runner.api import RasProject
@@ -22,6 +24,7 @@ from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.view import campaign_view
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
+from ras_runner.fleet.burst_aws import AwsBurst
 from ras_runner.fleet.burst_money import account_of
 from ras_runner.fleet.burst_record import BurstFolder, MachineTime, State, burst_folders, left_behind
 from ras_runner.hecras.project import Project
@@ -198,6 +201,27 @@ def test_interrupt_while_it_is_used_and_while_it_is_taken_down(place: Place, gro
     assert place.record().state is State.DOWN
     assert not (place.terraform.folder / "interrupted").exists(), "destroy is not stopped by an impatient person"
     assert any("wait" in line for line in place.said)
+
+
+def test_machines_that_a_killed_campaign_has_protected_are_released(place: Place, group: None) -> None:
+    """Terraform would wait for them in vain; those of a group that only has the same name are not touched."""
+    scaling = place.cloud.client("autoscaling")
+    with place.burst():
+        record = place.record()
+        foreign = replace(record, id="foreign")
+        for name, labels in ((record.id, tags(launch_token=record.launch_token)), ("foreign", [])):
+            make_scaling_group(place, name, labels)
+            scaling.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=1)
+            there = scaling.describe_auto_scaling_instances()["AutoScalingInstances"]
+            [mine] = [one["InstanceId"] for one in there if one["AutoScalingGroupName"] == name]
+            scaling.set_instance_protection(AutoScalingGroupName=name, InstanceIds=[mine], ProtectedFromScaleIn=True)
+        for one in (record, foreign):
+            AwsBurst(REGION, "").release(one)
+        found = scaling.describe_auto_scaling_instances()["AutoScalingInstances"]
+    assert {one["AutoScalingGroupName"]: one["ProtectedFromScaleIn"] for one in found} == {
+        record.id: False,
+        "foreign": True,
+    }
 
 
 def test_failed_upload_is_taken_down(place: Place) -> None:

@@ -8,6 +8,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 from tests.terraform.applied import OURS, TOKEN, Burst
+from tests.terraform.cloud import REGION
 
 from ras_runner.workers.aws_ec2 import AwsGroup, init_aws_ec2_group
 from ras_runner.workers.docker import DockerSpec

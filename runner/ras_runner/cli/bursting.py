@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
+from ras_runner.campaign.membership import campaign_workers
 from ras_runner.campaign.run import Mode, run_campaign
 from ras_runner.cli.listing import open_journal
 from ras_runner.cli.live import LiveView
@@ -110,7 +111,8 @@ def _compute(journal: Journal, campaign: str, workers: Sequence[AnyWorker], *, a
             run_campaign(journal, campaign, workers, live.say)
     except KeyboardInterrupt:
         talk("interrupted: collecting what is computed, then the machines are given back; again: give them back now")
-        run_campaign(journal, campaign, workers, talk, Mode.CANCEL)
+        # the group's machines are workers too by now: what runs on them is looked at before it is stopped
+        run_campaign(journal, campaign, campaign_workers(journal, campaign, talk), talk, Mode.CANCEL)
         conclude(journal, campaign, as_json=as_json)
         talk("the same command again rents machines for the rest; what is computed is not run again")
         return EXIT_INTERRUPTED

@@ -11,7 +11,7 @@ from ras_runner.fleet.burst_cloud import Place, access_networks
 from ras_runner.fleet.burst_record import MachineTime
 from ras_runner.validation import validated
 from ras_runner.workers.aws_calls import AwsCalls
-from ras_runner.workers.aws_ec2 import AwsGroup
+from ras_runner.workers.aws_ec2 import PROTECTED_AT_ONCE, AwsGroup
 from ras_runner.workers.aws_ec2_spec import AwsEc2Spec
 from ras_runner.workers.aws_errors import boto3_module, explained
 
@@ -182,6 +182,24 @@ class AwsBurst:
             AutoScalingGroupName=record.outputs["group"],
             DesiredCapacity=machines,
         )
+
+    def release(self, record: BurstRecord) -> None:
+        """A group whose machines are protected is not removed: Terraform would wait for them for minutes, in vain."""
+        step, name = "unprotect machines", record.id  # the group is called so, whether its making was seen or not
+        answer = self.calls.call("autoscaling", "describe_auto_scaling_groups", step=step, AutoScalingGroupNames=[name])
+        for group in answer["AutoScalingGroups"]:
+            ours = {"Key": "ras-runner:launch-token", "Value": record.launch_token}
+            ids = [str(one["InstanceId"]) for one in group["Instances"] if one["ProtectedFromScaleIn"]]
+            if not any(ours.items() <= tag.items() for tag in group["Tags"]):
+                continue
+            for start in range(0, len(ids), PROTECTED_AT_ONCE):
+                self.calls.call(
+                    *("autoscaling", "set_instance_protection"),
+                    step=step,
+                    AutoScalingGroupName=name,
+                    InstanceIds=ids[start : start + PROTECTED_AT_ONCE],
+                    ProtectedFromScaleIn=False,
+                )
 
     def clean(self, record: BurstRecord) -> list[str]:
         """By the burst's launch token; a thing that others still stand on goes the next time."""

@@ -55,6 +55,9 @@ class BurstCloud(Protocol):
     def scale(self, record: BurstRecord, machines: int) -> None:
         """Ask for so many machines."""
 
+    def release(self, record: BurstRecord) -> None:
+        """Take back the protection that campaigns gave to machines: one that was killed has left it."""
+
     def clean(self, record: BurstRecord) -> list[str]:
         """Remove what carries the burst's tags and Terraform does not know; what is left after that, in words."""
 

@@ -224,6 +224,10 @@ class BurstLife:
         self.say(f"taking burst {self.record.id} down")
         if (self.folder.path / "terraform").is_dir():
             terraform.init()
+            try:
+                self.cloud.release(self.record)
+            except RasRunnerError as error:  # Terraform may remove the group all the same
+                self.say(f"machines of burst {self.record.id} may still be protected: {plain(error.cause)}")
             terraform.destroy()
         if left := self.cloud.clean(self.record):
             raise OperatorError(f"{len(left)} things are left: {', '.join(left)}", step=_STEP)

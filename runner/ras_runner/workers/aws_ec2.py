@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _INIT, _LOOK = "init worker", "look at the group"
 #: SetInstanceProtection takes 50 machines, filters of EC2 200 values: their API references.
-_PROTECTED_AT_ONCE, _FILTER_VALUES = 50, 200
+PROTECTED_AT_ONCE, _FILTER_VALUES = 50, 200
 #: Machines in these states of the group can be protected.
 _CAN_BE_PROTECTED = ("InService", "EnteringStandby", "Standby")
 #: A launch that failed longer ago than this says nothing of now: the group tries again every few minutes.
@@ -141,7 +141,7 @@ class AwsGroup:
             and one["LifecycleState"] in _CAN_BE_PROTECTED
             and bool(one["ProtectedFromScaleIn"]) != on
         ]
-        for some in _in_parts(ids, _PROTECTED_AT_ONCE):
+        for some in _in_parts(ids, PROTECTED_AT_ONCE):
             self.calls.call(
                 *("autoscaling", "set_instance_protection"),
                 step=step,
