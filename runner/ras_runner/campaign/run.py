@@ -33,6 +33,7 @@ from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
+from ras_runner.hecras.size import plan_size
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 from ras_runner.workers.base import Worker
@@ -117,20 +118,25 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[AnyWorker])
     with _controlling(journal, campaign):
         events: list[tuple[str, dict[str, Any]]] = []
         for row in journal.rows(
-            "SELECT * FROM attempts WHERE campaign = ? AND state NOT IN ('ended', 'unpublished')", campaign
+            "SELECT a.*, t.outcome AS decided FROM attempts a "
+            "JOIN tasks t ON t.campaign = a.campaign AND t.plan = a.plan "
+            "WHERE a.campaign = ? AND a.state NOT IN ('ended', 'unpublished')",
+            campaign,
         ):
             worker = by_name.get(row["worker"])
+            superseded = row["decided"] is not None and Outcome(row["decided"]).success
             if worker is not None and not worker.transport.claim(worker.attempt_folder(row["id"])):
                 probe = Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"])
-                first_stage = row["stage"] == Stage.PREPARE
-                if not first_stage and worker.transport.poll([probe])[row["id"]].exit_code is not None:
+                may_be_good = row["stage"] != Stage.PREPARE and not superseded
+                if may_be_good and worker.transport.poll([probe])[row["id"]].exit_code is not None:
                     unread = {"attempt": row["id"], "message": "it had ended before it was cancelled"}
                     events.append(("attempt-unpublished", unread))
                     continue
                 worker.transport.stop(probe)
             # what may run on out of reach is stopped by the next controller that reaches the worker
             blame = Blame.WORKER if worker is None else Blame.NOBODY
-            events.append(attempt_ended(row["id"], Outcome.CANCELLED, "cancelled", blame))
+            reason = SUPERSEDED if superseded else "cancelled"
+            events.append(attempt_ended(row["id"], Outcome.CANCELLED, reason, blame))
         open_tasks = journal.rows("SELECT plan FROM tasks WHERE campaign = ? AND outcome IS NULL", campaign)
         events += [task_ended(row["plan"], Outcome.CANCELLED, "cancelled") for row in open_tasks]
         journal.record_all(campaign, [*events, ("campaign-finished", {})])
@@ -207,18 +213,7 @@ class _Run:
         drained = [name for name, member in self.known.items() if member.drained and name in self.workers]
         events += [WorkerLeft(name, "drained") for name in drained]
         events += [Expecting({group.spec.worker_id: "" for group in self.groups})] if self.groups else []
-        events += [
-            TaskAdded(
-                row["plan"],
-                row["expected"],
-                self._affinity(row),
-                *self._behind(row["plan"]),
-                self.unable[row["plan"]],
-                self.ready[row["plan"]].kinds,
-                self._preemptions(row["plan"]),
-            )
-            for row in tasks
-        ]
+        events += [self._task_added(row) for row in tasks]
         events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage, a.launched) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
@@ -242,6 +237,23 @@ class _Run:
         joined = worker_joined(worker, self.settings)
         known = self.known.get(worker.worker_id)
         return replace(joined, steady=known is None or not known.spot)
+
+    def _task_added(self, row: Row) -> TaskAdded:
+        number = row["plan"]
+        size = plan_size(self.plans[number])
+        losses, failures = self._behind(number)
+        return TaskAdded(
+            number,
+            row["expected"],
+            self._affinity(row),
+            losses,
+            failures,
+            self.unable[number],
+            self.ready[number].kinds,
+            self._preemptions(number),
+            size=size.amount,
+            kind=size.kind,
+        )
 
     def _sweep_prepared(self) -> None:
         """Remove what is prepared for plans that are over, and what a killed controller left half."""

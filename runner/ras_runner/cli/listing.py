@@ -151,6 +151,7 @@ def campaigns(state_dir: Path | None, *, as_json: bool) -> None:
 
 
 def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
+    eta = view.eta()
     return {
         "campaign": view.id,
         "state": campaign_state(journal, view),
@@ -160,7 +161,9 @@ def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
         "over": view.over,
         "completed": view.completed,
         "bytes_staged": sum(attempt.bytes_staged for task in view.tasks for attempt in task.attempts),
-        "eta_seconds": view.eta(),
+        "eta_seconds": eta.seconds if eta else None,
+        "eta_low_seconds": eta.low if eta else None,
+        "eta_high_seconds": eta.high if eta else None,
     }
 
 
@@ -177,6 +180,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
     """``ras-runner status``."""
     from ras_runner.campaign.costs import campaign_cost
     from ras_runner.campaign.view import attempt_eta, campaign_view
+    from ras_runner.cli.live import left_of
 
     journal = open_journal(state_dir)
     view = campaign_view(journal, journal.campaign_id(campaign))
@@ -212,8 +216,10 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
         ]
         for t in tasks
     ]
+    eta = view.eta() if row["state"] == "running" else None
     title = (
         f"Campaign {view.id} ({row['state']}): {view.completed} of {len(view.tasks)} plans completed, {view.over} over"
+        + (f", {left_of(eta)}" if eta else "")
         + (f", {cost_words(cost)}" if cost else "")
     )
     print_table(title, ["plan", "title", "state", "worker", "done", "left", "message"], cells, right=(4, 5))
