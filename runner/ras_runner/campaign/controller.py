@@ -381,7 +381,7 @@ class Controller:
         attempt = end.attempt
         return {
             "project": str(attempt.plan.project.prj),
-            "plan": attempt.plan_number,
+            "plan": attempt.plan.number,
             "engine": attempt.engine_label,
             "inputs": attempt.inputs,
             "digest": verified.digest,

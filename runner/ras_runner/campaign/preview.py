@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import worker_joined
+from ras_runner.campaign.campaigns import affinity, worker_joined
 from ras_runner.campaign.prepared import own_files, with_prepared
 from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded
 from ras_runner.engines.base import Stage
@@ -62,7 +62,7 @@ def preview(
     scheduler = Scheduler(Policy(max_concurrent=settings.max_concurrent))
     joined = [worker_joined(worker, settings) for worker in workers]
     tasks = [
-        TaskAdded(number, item.expected, item.inputs.plan.geometry, unable=item.unable, prepared=item.ready.kinds)
+        TaskAdded(number, item.expected, affinity(item.inputs.plan), unable=item.unable, prepared=item.ready.kinds)
         for number, item in plans.items()
         if item.receipt is None and not item.ready.problem
     ]
@@ -109,7 +109,7 @@ def _row(
         sizes = [_size(file) for file in files]
         to_send = sum(_to_send(file, worker, hasher, sent) for file in files)
     where, doing = (None, "") if slot is None else (worker.worker_id, stage.value)
-    return PreviewRow(plan.number, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
+    return PreviewRow(plan.name, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
 
 
 def _size(file: StagedFile) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, new_attempt
-from ras_runner.campaign.campaigns import CampaignSettings, unable_workers, worker_joined
+from ras_runner.campaign.campaigns import CampaignSettings, affinity, unable_workers, worker_joined
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.membership import members
@@ -59,7 +59,7 @@ def run_campaign(
     """Run, go on with, or stop a campaign. Plans that are running are attached to, never run twice.
 
     Raises:
-        InputError: the project has gone.
+        InputError: a project has gone.
         OperatorError: another controller is running this campaign.
         KeyboardInterrupt: the user interrupted; the campaign can be resumed.
     """
@@ -127,6 +127,15 @@ def is_controlled(journal: Journal, campaign: str) -> bool:
     return False
 
 
+def _projects(journal: Journal, campaign: str) -> dict[str, Project]:
+    """The projects of a campaign by the path of their ``.prj``, labelled where its plans have more than a number."""
+    rows = journal.rows(
+        "SELECT project, MAX(LENGTH(plan)) > 2 AS several FROM tasks WHERE campaign = ? GROUP BY project", campaign
+    )
+    paths = {row["project"]: Path(row["project"]).stem if row["several"] else "" for row in rows}
+    return {path: Project.open(path, label) for path, label in paths.items()}
+
+
 #: Outcomes that ``resume`` gives another chance: the plan itself was not at fault.
 _REOPENED = (Outcome.INFRASTRUCTURE_LOST, Outcome.PREEMPTED, Outcome.CANCELLED)
 
@@ -143,7 +152,7 @@ class _Run:
                 f"there is no campaign {campaign}", step="run campaign", action="list them with: ras-runner status"
             )
         self.settings = CampaignSettings.model_validate_json(row["settings"])
-        self.project = Project.open(row["project"])
+        self.projects = _projects(journal, campaign)
         self.plans: dict[str, Plan] = {}
         self.unable: dict[str, frozenset[str]] = {}
         self.ready: dict[str, Readiness] = {}
@@ -158,7 +167,7 @@ class _Run:
         tasks = self.journal.rows(
             "SELECT * FROM tasks WHERE campaign = ? AND outcome IS NULL ORDER BY seq", self.campaign
         )
-        tasks = [row for row in tasks if self._opened(row["plan"])]
+        tasks = [row for row in tasks if self._opened(row)]
         attached = self._settle_attempts()
         policy = Policy(
             retries=self.settings.retries,
@@ -201,10 +210,11 @@ class _Run:
         kept = [row["plan"] for row in rows if row["outcome"] is None or row["outcome"] in RESUMED_AS_PREPARED]
         self.prepared.sweep(kept)
 
-    def _opened(self, number: str) -> bool:
-        """Open a plan; one that has gone from the project, or can never run, ends here, and the others go on."""
+    def _opened(self, row: Row) -> bool:
+        """Open a plan; one that has gone from its project, or can never run, ends here, and the others go on."""
+        number = row["plan"]
         try:
-            plan = self.project.plan(number)
+            plan = self.projects[row["project"]].plan(number)
             self.unable[number] = unable_workers(plan, self.workers.values())
             able = [worker for name, worker in self.workers.items() if name not in self.unable[number]]
             self.ready[number] = readiness(plan, able, self.prepared.find_for)
@@ -250,7 +260,8 @@ class _Run:
         rows = self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state != 'ended' ORDER BY created", self.campaign
         )
-        remove_leftovers(self.project.folder, [row["id"] for row in rows])
+        for project in self.projects.values():
+            remove_leftovers(project.folder, [row["id"] for row in rows])
         attached = []
         for row in rows:
             worker = self.workers.get(row["worker"])
@@ -329,7 +340,7 @@ class _Run:
             self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
 
     def _affinity(self, row: Row) -> str:
-        return self.plans[row["plan"]].geometry
+        return affinity(self.plans[row["plan"]])
 
     def _behind(self, plan: str) -> tuple[int, int]:
         """(losses, failures) that a plan has behind it in this campaign since it was last opened."""

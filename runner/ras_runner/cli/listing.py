@@ -141,7 +141,7 @@ def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
     return {
         "campaign": view.id,
         "state": campaign_state(journal, view),
-        "project": str(view.project),
+        "project": ", ".join(map(str, view.projects)),
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.created)),
         "plans": len(view.tasks),
         "over": view.over,
@@ -262,8 +262,8 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
     cost = campaign_cost(journal, view)
     rows = tuple(
         PlanRow(
-            project=view.project.stem,
-            plan_number=task.plan_number,
+            project=task.project.stem,
+            plan_number=task.plan_number[-2:],  # the project has a column of its own
             title=task.title,
             flow_type=task.flow_type,
             outcome=task.outcome.value if task.outcome else None,
@@ -296,7 +296,7 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
     state = campaign_state(journal, view)
     model = CampaignReport(
         view.id,
-        str(view.project),
+        ", ".join(map(str, view.projects)),
         view.title,
         view.created,
         view.ended,
