@@ -28,7 +28,8 @@ _MIGRATIONS = {
     1: "ALTER TABLE attempts ADD COLUMN stage TEXT NOT NULL DEFAULT 'whole';"
     "ALTER TABLE attempts ADD COLUMN prepared_by TEXT NOT NULL DEFAULT '';",
     2: "ALTER TABLE tasks ADD COLUMN project TEXT NOT NULL DEFAULT '';"
-    "UPDATE tasks SET project = (SELECT project FROM campaigns WHERE id = tasks.campaign);",
+    "UPDATE tasks SET project = (SELECT project FROM campaigns WHERE id = tasks.campaign);"
+    "CREATE INDEX events_kind ON events (campaign, kind);",
 }
 _DERIVED = ("campaigns", "tasks", "attempts", "receipts")
 

@@ -7,6 +7,7 @@ CREATE TABLE events (
     data     TEXT NOT NULL             -- JSON object
 );
 CREATE INDEX events_campaign ON events (campaign, id);
+CREATE INDEX events_kind ON events (campaign, kind);
 
 CREATE TABLE campaigns (
     id       TEXT PRIMARY KEY,
