@@ -146,15 +146,12 @@ def record_cost(journal: Journal, campaign: str, record: CostRecord) -> None:
 def recorded_costs(journal: Journal, campaign: str) -> tuple[CostRecord, ...]:
     """The latest record of each burst of a campaign, in the order in which the bursts began to cost."""
     rows = journal.rows(
-        "SELECT at, data FROM events WHERE campaign = ? AND kind = ? ORDER BY id",  # in the order of writing
+        "SELECT at, data FROM events JOIN (SELECT MIN(id) AS first, MAX(id) AS last FROM events "
+        "WHERE campaign = ? AND kind = ? GROUP BY json_extract(data, '$.burst')) ON id = last ORDER BY first",
         campaign,
         KIND,
     )
-    latest = {}
-    for row in rows:
-        data = json.loads(row["data"])
-        latest[data["burst"]] = _record(row["at"], data)
-    return tuple(latest.values())
+    return tuple(_record(row["at"], json.loads(row["data"])) for row in rows)
 
 
 def _record(at: float, data: dict[str, Any]) -> CostRecord:
