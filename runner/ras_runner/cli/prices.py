@@ -33,7 +33,7 @@ def prices(
         typer.Option("--machine", help="Only this machine type; may be repeated.", show_default=False),
     ] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Fetch fresh prices from the cloud's price list first.")
+        bool, typer.Option("--refresh", help="First fetch fresh prices, in place of those fetched before.")
     ] = False,
     own: PricesOption = None,
     json: JsonOption = False,
@@ -61,7 +61,10 @@ def _refresh(known: Prices, cloud: Cloud, region: str, machines: list[str], stat
     for name in [region] if region else known.regions(cloud):
         kinds = machines or known.kinds(cloud, name) or every
         talk(f"fetching {len(kinds)} prices of {cloud} {name}")
-        talk(f"prices written to {short(refresh_prices(cloud, name, kinds, state, today))}")
+        done = refresh_prices(cloud, name, kinds, state, today)
+        if done.unknown:
+            talk(f"{cloud} {name} does not have {', '.join(done.unknown)}")
+        talk(f"prices written to {short(done.path)}")
 
 
 def _show(known: Prices, cloud: Cloud, region: str, machines: list[str], *, as_json: bool) -> None:

@@ -237,8 +237,8 @@ def estimate(work: Work, fleet: Fleet, transfer: Transfer, ttl_hours: float, pri
     rates = [prices.machine(fleet.cloud, fleet.region, kind, fleet.system) for kind in fleet.kinds]
     used = min(fleet.machines, math.ceil(len(work.hours) / fleet.slots))
     time, machine_time = _times(work, fleet.slots, used)
-    lines = _machine_lines(fleet, used, machine_time, ttl_hours, rates, prices.region(fleet.cloud, fleet.region))
-    lines += _transfer_lines(transfer, prices.region(fleet.cloud, fleet.region))
+    region = prices.region(fleet.cloud, fleet.region)
+    lines = _machine_lines(fleet, used, machine_time, ttl_hours, rates, region) + _transfer_lines(transfer, region)
     sources = sorted({rate.source for rate in rates})
     return Estimate(
         tuple(line for line in lines if line.ceiling),

@@ -120,10 +120,11 @@ class Prices:
         linux = self._first(cloud, region, lambda row: _price(row, kind, "linux"))
         spot = self._first(cloud, region, lambda row: _price(row, kind, "linux_spot"))
         share = self._first(cloud, region, lambda row: row.spot_share)
-        if linux is None or (spot is None and share is None):
+        if linux is None:
             return Decimal(0)
-        left = spot[0] if spot else linux[0] * share[0] if share else linux[0]
-        return max(Decimal(0), linux[0] - left)
+        if spot is not None:
+            return max(Decimal(0), linux[0] - spot[0])
+        return linux[0] * (1 - share[0]) if share else Decimal(0)
 
     def region(self, cloud: Cloud, region: str) -> RegionRates:
         """What a region charges besides machines.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections import defaultdict
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,15 @@ _MOST_PAGES = 100
 Found = dict[str, dict[str, Decimal]]
 
 
-def refresh_prices(cloud: Cloud, region: str, kinds: Sequence[str], state_dir: Path, today: datetime.date) -> Path:
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """Where fetched prices were written, and the types that the price list does not have."""
+
+    path: Path
+    unknown: tuple[str, ...]
+
+
+def refresh_prices(cloud: Cloud, region: str, kinds: Sequence[str], state_dir: Path, today: datetime.date) -> Refreshed:
     """Fetch what machine types cost in a region, and keep it in the state directory for `load_prices`.
 
     Args:
@@ -48,9 +56,6 @@ def refresh_prices(cloud: Cloud, region: str, kinds: Sequence[str], state_dir: P
         kinds: machine types. What an earlier call fetched for this region is replaced.
         state_dir: the state directory.
         today: the date that the prices get.
-
-    Returns:
-        the file that was written.
 
     Raises:
         OperatorError: the price list cannot be reached, refuses, or knows none of the types. The file is as it was.
@@ -65,10 +70,12 @@ def refresh_prices(cloud: Cloud, region: str, kinds: Sequence[str], state_dir: P
     source = "AWS Price List and spot price history" if cloud == "aws" else "Azure Retail Prices"
     machines = {kind: MachinePrice(**prices) for kind, prices in sorted(found.items())}
     table = PriceFile(as_of=today, source=source, **{cloud: {region: RegionPrices(machines=machines)}})
-    return _write(state_dir / FETCHED / f"{cloud}-{region}.yaml", table)
+    path = state_dir / FETCHED / f"{cloud}-{region}.yaml"
+    _write(path, table)
+    return Refreshed(path, tuple(kind for kind in kinds if kind not in found))
 
 
-def _write(path: Path, table: PriceFile) -> Path:
+def _write(path: Path, table: PriceFile) -> None:
     """JSON is YAML too; written under another name first, so that a reader sees the old or the new one."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -79,7 +86,6 @@ def _write(path: Path, table: PriceFile) -> Path:
         raise OperatorError(
             f"{path} cannot be written: {error}", step="refresh prices", action="check the disk and the rights"
         ) from error
-    return path
 
 
 def aws_prices(region: str, kinds: Sequence[str]) -> Found:

@@ -262,8 +262,9 @@ def test_a_refresh_by_command_is_kept_dated_and_used(lists: str, tmp_path: Path)
     app = typer.Typer()
     app.command()(prices_command)
     arguments = ["--region", REGION, "--machine", KIND, "--state-dir", str(tmp_path), "--json"]
-    done = CliRunner().invoke(app, [*arguments, "--refresh"])
+    done = CliRunner().invoke(app, [*arguments, "--machine", "m7i.2xlarge", "--refresh"])
     assert done.exit_code == 0, done.output
+    assert f"aws {REGION} does not have m7i.2xlarge\n" in done.stderr
     rows = json.loads(CliRunner().invoke(app, arguments).stdout)
     assert [(row["system"], row["on_demand"], row["spot"]) for row in rows] == [
         ("linux", 0.41, 0.16),
