@@ -44,6 +44,9 @@ def test_a_tree_is_one_campaign_that_outlives_its_controller(runner: Runner, tre
     assert [row["plan_number"] for row in runner.execute(tree)] == names
     assert [row["plan_number"] for row in runner.execute(tree / "south")] == ["01", "02"]
     assert len(runner.attempts()) == 4  # nothing ran twice, and receipts are by project and plan
+    shutil.rmtree(tree / "south")
+    first = runner.json("status", "--all")[-1]["campaign"]
+    assert f"{tree / 'south' / 'Süd Fluss.prj'} does not exist" in runner.run("resume", first, code=2).stderr
 
 
 def test_a_plan_is_meant_by_its_name_or_where_that_is_enough_by_its_number(journal: Journal) -> None:
