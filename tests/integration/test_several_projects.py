@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from tests.commands import Runner
 
+from ras_runner.campaign.events import task_ended
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.projects import open_projects
 from ras_runner.campaign.view import campaign_view
+from ras_runner.cli import listing
 from ras_runner.errors import InputError
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
+from ras_runner.outcomes import Outcome
 
 
 @pytest.fixture
@@ -109,3 +113,21 @@ def test_campaigns_of_earlier_versions_keep_their_project(journal: Journal) -> N
     journal.rebuild()
     view = campaign_view(journal, "c")
     assert (view.tasks[0].project, view.projects) == (Path("/p/x.prj"), (Path("/p/x.prj"),))
+
+
+def test_status_of_a_campaign_too_large_for_a_table_shows_what_runs_or_failed(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = {"project": "/p/a.prj", "title": "", "workers": "[]", "settings": "{}"}
+    task = {"title": "", "flow_type": "steady", "expected": None, "project": "/p/a.prj"}
+    names = [f"a{seq // 99:02}.p{seq % 99 + 1:02}" for seq in range(600)]
+    events = [("task-added", {**task, "plan": name, "seq": seq}) for seq, name in enumerate(names)]
+    journal.record_all("c", [("campaign-created", head), *events, task_ended(names[7], Outcome.UNSTABLE, "went up")])
+    listing.status("c", journal.state_dir, as_json=False)
+    said = capsys.readouterr()
+    assert "0 of 600 plans completed, 1 over" in said.out
+    assert names[7] in said.out
+    assert names[8] not in said.out
+    assert "599 plans are not shown" in said.err
+    listing.status("c", journal.state_dir, as_json=True)
+    assert len(json.loads(capsys.readouterr().out)["tasks"]) == 600

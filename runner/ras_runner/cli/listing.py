@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.cli.output import cost_words, duration, first_line, print_json, print_table, short, size, talk
+from ras_runner.outcomes import Outcome
+
+#: Plans that ``status`` lists one by one; a table of more takes seconds to lay out, and nobody reads it.
+_MOST_ROWS = 500
 
 if TYPE_CHECKING:
     from ras_runner.campaign.costs import CampaignCost
@@ -197,15 +201,25 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
             duration(t["eta_seconds"]),
             first_line(t["message"]),
         ]
-        for t in tasks
+        for t in _worth_showing(tasks)
     ]
     title = (
         f"Campaign {view.id} ({row['state']}): {view.completed} of {len(view.tasks)} plans completed, {view.over} over"
         + (f", {cost_words(cost)}" if cost else "")
     )
     print_table(title, ["plan", "title", "state", "worker", "done", "left", "message"], cells, right=(4, 5))
+    if len(cells) < len(tasks):
+        talk(f"{len(tasks) - len(cells)} plans are not shown: they wait, have completed, or are too many; see --json")
     if row["state"] == "interrupted":
         talk(f"no controller is running it; go on with: ras-runner resume {view.id}")
+
+
+def _worth_showing(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All plans, or of a campaign too large for a table those that run or have failed."""
+    if len(tasks) <= _MOST_ROWS:
+        return tasks
+    quiet = {"waiting", *(outcome.value for outcome in Outcome if outcome.success)}
+    return [task for task in tasks if task["state"] not in quiet][:_MOST_ROWS]
 
 
 def results(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
