@@ -42,11 +42,13 @@ apt_install() {
     apt-get install -qy --no-install-recommends "${missing[@]}"
 }
 
-# Where the collections that the Windows roles need are: they come in the PyPI package ansible, since Galaxy is not
-# reached everywhere.
+# Where the collections are that the Windows roles and the dynamic inventories need: they come in the PyPI package
+# ansible, since Galaxy is not reached everywhere. The folder is named after what is in it.
 ansible_package=ansible==12.3.0
+ansible_wanted="amazon/aws ansible/windows community/windows"
 ansible_collections() {
-  printf '%s/ansible-collections-%s\n' "$cache" "${ansible_package#*==}"
+  printf '%s/ansible-collections-%s-%s\n' "$cache" "${ansible_package#*==}" \
+    "$(printf %s "$ansible_wanted" | cksum | cut -d ' ' -f 1)"
 }
 
 ansible() {
@@ -57,10 +59,10 @@ ansible() {
     scratch=$(mktemp -d)
     quietly "download of $ansible_package" "$python" -m pip download --no-deps --dest "$scratch" "$ansible_package"
     quietly "mkdir $folder" "${root[@]}" mkdir -p "$folder"
-    quietly "unpacking $ansible_package" "${root[@]}" "$(command -v python3)" - "$scratch" "$folder" <<'END'
+    quietly "unpacking $ansible_package" "${root[@]}" "$(command -v python3)" - "$scratch" "$folder" $ansible_wanted <<'END'
 import pathlib, sys, zipfile
-scratch, folder = map(pathlib.Path, sys.argv[1:])
-wanted = tuple(f"ansible_collections/{name}/windows/" for name in ("ansible", "community"))
+scratch, folder = map(pathlib.Path, sys.argv[1:3])
+wanted = tuple(f"ansible_collections/{name}/" for name in sys.argv[3:])
 with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
     wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(wanted)])
 (folder / "complete").touch()
@@ -143,6 +145,7 @@ terraform() {
   fi
   quietly "link to providers" "${root[@]}" ln -sfn "$plugin" "$cache/terraform-plugins"
   cloud_init
+  apt_install curl # of the machines' own scripts
   folder=$(azurerm_folder)
   if [ ! -e "$folder/complete" ]; then
     scratch=$(mktemp -d)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         init_ras_worker,
     )
     from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError, WorkerError
+    from ras_runner.fleet.bursts import Burst
     from ras_runner.hecras.compat import HdfResultsPlan
     from ras_runner.outcomes import Outcome
 
 __all__ = [
+    "Burst",
     "ExecutionResult",
     "HdfResultsPlan",
     "InputError",
@@ -50,6 +52,7 @@ _HOMES = {
         "init_ras_worker",
     ),
     "ras_runner.errors": ("InputError", "OperatorError", "RasRunnerError", "TransientError", "WorkerError"),
+    "ras_runner.fleet.bursts": ("Burst",),
     "ras_runner.hecras.compat": ("HdfResultsPlan",),
     "ras_runner.outcomes": ("Outcome",),
 }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.view import TaskView
     from ras_runner.hecras.project import Project
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.group import AnyWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def init_ras_project(ras_project_folder: str | Path, ras_version: str | None = N
     return _current
 
 
-def init_ras_worker(worker_type: str, ras_object: RasProject | None = None, **parameters: Any) -> Worker:
-    """Make a worker that is ready to take plans.
+def init_ras_worker(worker_type: str, ras_object: RasProject | None = None, **parameters: Any) -> AnyWorker:
+    """Make a worker that is ready to take plans, or a group of cloud machines that join a campaign as it needs them.
 
     Args:
         worker_type: ``local``, ``ssh`` or ``docker``.
@@ -110,7 +110,7 @@ def init_ras_worker(worker_type: str, ras_object: RasProject | None = None, **pa
         InputError: unknown worker type or parameter; the valid ones are listed.
         OperatorError: its engine is not installed; says what was looked for and where.
     """
-    from ras_runner.workers.registry import make_worker
+    from ras_runner.workers.registry import make_any_worker
 
     project = ras_object or _current
     asks_hecras = worker_type == "local" and parameters.get("engine", "hecras-windows") == "hecras-windows"
@@ -120,35 +120,46 @@ def init_ras_worker(worker_type: str, ras_object: RasProject | None = None, **pa
             parameters.setdefault("engine", "hecras-windows")
         elif project.ras_version:
             parameters.setdefault("version", project.ras_version)
-    return make_worker(worker_type, parameters)
+    return make_any_worker(worker_type, parameters)
 
 
-def get_worker_status(workers: Sequence[Worker]) -> dict[str, dict[str, Any]]:
-    """A summary of workers by worker id: type, host, priority, slots, and whether its engine can be used now."""
+def get_worker_status(workers: Sequence[AnyWorker]) -> dict[str, dict[str, Any]]:
+    """A summary of workers by worker id: type, host, priority, slots, and whether its engine can be used now.
+
+    Groups are asked how many machines they have (``machines``); their slots are those of as many as they may have.
+    """
+    return {worker.spec.worker_id: _status(worker) for worker in workers}
+
+
+def _status(worker: AnyWorker) -> dict[str, Any]:
     from ras_runner.errors import RasRunnerError
+    from ras_runner.workers.base import Worker
 
-    status = {}
-    for worker in workers:
-        problem = ""
-        try:
+    machines, others, problem = 1, dict[str, Any](), ""
+    try:
+        if isinstance(worker, Worker):
             worker.engine.check()
-        except RasRunnerError as error:
-            problem = str(error)
-        status[worker.worker_id] = {
-            "worker_type": worker.type,
-            "hostname": worker.hostname,
-            "queue_priority": worker.queue_priority,
-            "max_parallel_plans": worker.max_parallel_plans,
-            "engine": worker.engine.name,
-            "available": not problem,
-            "problem": problem,
-        }
-    return status
+        else:
+            machines = worker.spec.max_machines
+            view = worker.look()
+            others, problem = {"machines": len(view.machines)}, view.shortage
+    except RasRunnerError as error:
+        problem = str(error)
+    return {
+        "worker_type": worker.type,
+        "hostname": worker.hostname,
+        "queue_priority": worker.spec.queue_priority,
+        "max_parallel_plans": worker.spec.slots() * machines,
+        "engine": worker.engine.name,
+        "available": not problem,
+        "problem": problem,
+        **others,
+    }
 
 
 def compute_parallel_remote(
     plan_numbers: str | Sequence[str],
-    workers: Sequence[Worker],
+    workers: Sequence[AnyWorker],
     ras_object: Any = None,
     num_cores: int = 4,
     clear_geompre: bool = False,

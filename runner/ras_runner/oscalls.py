@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ if sys.platform == "win32":
         subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_BREAKAWAY_FROM_JOB,
         subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP,
     )
+    _NEW_GROUP, _INTERRUPT = subprocess.CREATE_NEW_PROCESS_GROUP, signal.CTRL_BREAK_EVENT
 else:
     import fcntl
 
@@ -43,6 +45,7 @@ else:
         fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     _CREATION_FLAGS: tuple[int, ...] = (0,)
+    _NEW_GROUP, _INTERRUPT = 0, signal.SIGINT
 
 
 #: What a lock that another process holds says; 0 is wine's way.
@@ -233,3 +236,56 @@ def stop_attempt(attempt: str, identity: str = "", *, wait: float = 5.0) -> list
                 process.kill()
         psutil.wait_procs(alive, timeout=wait)
     return [p.pid for p in attempt_processes(attempt, identity)] if alive else []
+
+
+def start_apart(argv: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a program that Ctrl-C in the user's terminal does not reach: it is for the caller to pass it on, once.
+
+    Args:
+        argv: program and arguments; never a shell string.
+        folder: its working folder.
+        environment: all of its variables.
+
+    Returns:
+        The program; its stdout and stderr are one pipe of UTF-8 text.
+    """
+    return subprocess.Popen(
+        argv,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env=dict(environment),
+        start_new_session=True,
+        creationflags=_NEW_GROUP,
+    )
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ask a program that :func:`start_apart` started to end in an orderly way, as Ctrl-C does."""
+    with contextlib.suppress(OSError):  # it has ended by itself
+        process.send_signal(_INTERRUPT)
+
+
+def end_apart(process: subprocess.Popen[str]) -> None:
+    """End a program that :func:`start_apart` started, with what it has started, at once."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+    process.kill()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that only its owner may read: there is the old one or the new one, also after a power cut."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:  # noqa: PTH123
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    new.replace(path)

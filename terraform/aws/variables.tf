@@ -81,11 +81,12 @@ variable "idle_minutes" {
 }
 
 variable "workers" {
-  description = "Machines to start with."
+  description = "Machines there are to be; left out, as many as there are (none at first), which the controller decides."
   type        = number
+  default     = null
 
   validation {
-    condition     = var.workers >= 0 && var.workers <= 500 && floor(var.workers) == var.workers
+    condition     = try(var.workers >= 0 && var.workers <= 500 && floor(var.workers) == var.workers, var.workers == null)
     error_message = "workers is a whole number from 0 to 500."
   }
 }
@@ -127,12 +128,12 @@ variable "instance_types" {
 }
 
 variable "on_demand_base" {
-  description = "So many machines are bought at the full price, which nobody takes away; the rest as on_demand_percentage says."
+  description = "So many machines are bought at the full price, which nobody takes away; the rest as on_demand_percentage says. Left out, as many as the controller decides (none at first)."
   type        = number
-  default     = 0
+  default     = null
 
   validation {
-    condition     = var.on_demand_base >= 0 && floor(var.on_demand_base) == var.on_demand_base
+    condition     = try(var.on_demand_base >= 0 && floor(var.on_demand_base) == var.on_demand_base, var.on_demand_base == null)
     error_message = "on_demand_base is a whole number, 0 or more."
   }
 }

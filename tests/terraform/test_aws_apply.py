@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from tests.terraform.cloud import OVERRIDE, REGION, Cloud, running_cloud
 from tests.terraform.program import Terraform
 
+from ras_runner.workers.aws_reading import with_base
 from ras_runner.workers.docker import DockerSpec
 
 OURS = "ras-runner:launch-token"
@@ -67,7 +68,6 @@ def burst(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> Ite
             "owner": "somebody@office",
             "launch_token": TOKEN,
             "expires_at": (datetime.now(UTC) + timedelta(hours=4)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "workers": 2,
             "max_workers": 4,
             "vpc_id": vpc,
             "subnet_ids": subnets,
@@ -80,7 +80,7 @@ def burst(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> Ite
         terraform.environment["AWS_ENDPOINT_URL"] = cloud.url
         made = Burst(cloud, terraform, variables, set(cloud.tags()))
         terraform.init(ROOT, f"-backend-config=path={folder / 'terraform.tfstate'}")
-        made.apply()
+        made.apply("-var=workers=2")
         yield made
 
 
@@ -168,7 +168,14 @@ def test_user_data_arms_the_end_of_each_machine(burst: Burst) -> None:
     assert data["MetadataOptions"]["HttpTokens"] == "required"
 
 
-def test_second_plan_finds_nothing_to_do(burst: Burst) -> None:
+def test_second_plan_leaves_alone_what_the_controller_scales(burst: Burst) -> None:
+    """The variables do not say how many machines there are to be: a plan finds nothing to do, whatever their number."""
+    autoscaling = burst.cloud.client("autoscaling")
+    [group] = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName="rastest", MixedInstancesPolicy=with_base(group["MixedInstancesPolicy"], 1)
+    )
+
     burst.run("plan", "-detailed-exitcode")
 
 

@@ -249,7 +249,7 @@ def cloud_config_errors(document: object) -> list[str]:
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_user_data_is_what_cloud_init_takes(template: Callable[..., str], cloud: str) -> None:
-    scripts = {name: template(f"{file}.sh", VALUES) for name, file in SCRIPTS.items()}
+    scripts = {name: template(f"{file}.sh", VALUES) for name, file in SCRIPTS[cloud].items()}
     text = template("worker.yaml", VALUES | scripts)
     document = yaml.safe_load(text)
 
@@ -261,7 +261,10 @@ def test_user_data_is_what_cloud_init_takes(template: Callable[..., str], cloud:
     assert document["runcmd"][1][:3] == ["systemctl", "enable", "--now"], "its end is armed before anything can fail"
 
 
-SCRIPTS = {"end_worker": "end-worker", "load_image": "load-image"}
+SCRIPTS = {
+    "aws": {"end_worker": "end-worker", "load_image": "load-image", "tell_notice": "tell-notice"},
+    "azure": {"end_worker": "end-worker", "load_image": "load-image"},
+}
 
 
 def test_cloud_init_check_refuses_what_is_wrong() -> None:
@@ -288,9 +291,11 @@ def test_windows_script_is_powershell(template: Callable[..., str], cloud: str) 
         assert text.startswith("<powershell>\n")
         assert text.endswith("</powershell>\n")
         text = text.removeprefix("<powershell>\n").removesuffix("</powershell>\n")
-    inner = text.partition("$end = @'\n")[2].partition("\n'@\n")[0]
+    inner = [part.partition("\n'@\n")[0] for part in text.split(" = @'\n")[1:]]
 
     assert powershell_errors(text) == []
-    assert powershell_errors(inner) == []
-    assert EXPIRES in inner
+    assert [powershell_errors(script) for script in inner] == [[]] * len(inner)
+    assert EXPIRES in inner[0]
+    assert cloud != "aws" or "spot/instance-action" in inner[1]
+    assert len(text) < 16 * 1024, "more than EC2 takes"
     assert powershell_errors("if ($x { }") != []

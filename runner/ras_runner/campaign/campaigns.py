@@ -22,6 +22,7 @@ from ras_runner.hashing import FileHasher
 from ras_runner.hecras.inputs import check_inputs
 from ras_runner.hecras.project import Project, plan_number
 from ras_runner.outcomes import Outcome
+from ras_runner.workers.group import plan_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from ras_runner.campaign.journal import Journal
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.base import PlanRunner, Worker
+    from ras_runner.workers.group import AnyWorker
 
 
 class CampaignSettings(BaseModel):
@@ -61,7 +63,7 @@ class CampaignSettings(BaseModel):
     quarantine: float = Field(5.0, ge=0)
     lost_after: float = Field(120.0, ge=0)
 
-    def run_settings(self, worker: Worker, stage: Stage = Stage.WHOLE) -> RunSettings:
+    def run_settings(self, worker: PlanRunner, stage: Stage = Stage.WHOLE) -> RunSettings:
         """How a plan of the campaign is run on a worker."""
         cores, priority = worker.spec.cores(self.num_cores), worker.spec.process_priority
         return RunSettings(cores, self.clear_geompre, priority, stage)
@@ -102,14 +104,15 @@ def select_plans(project: Project, plans: Sequence[str] | str | None) -> list[Pl
 
 
 def prepare_plans(
-    plans: Sequence[Plan], workers: Sequence[Worker], settings: CampaignSettings, journal: Journal
+    plans: Sequence[Plan], any_workers: Sequence[AnyWorker], settings: CampaignSettings, journal: Journal
 ) -> dict[str, PreparedPlan]:
     """Look at every plan before anything is written: can it be read, are its files there, are its results current?
 
     Raises:
         InputError: a plan cannot run (names the file and who refers to it); no worker, or two of one name.
     """
-    check_workers(workers)
+    check_workers(any_workers)
+    workers = [plan_runner(worker) for worker in any_workers]
     hasher = FileHasher(journal)
     prepared = {}
     for plan in plans:
@@ -165,7 +168,7 @@ def worker_joined(
     )
 
 
-def unable_workers(plan: Plan, workers: Iterable[Worker]) -> frozenset[str]:
+def unable_workers(plan: Plan, workers: Iterable[PlanRunner]) -> frozenset[str]:
     """The workers, by id, whose engine cannot run a plan.
 
     Raises:
@@ -184,7 +187,7 @@ def unable_workers(plan: Plan, workers: Iterable[Worker]) -> frozenset[str]:
     return frozenset(refusals)
 
 
-def check_workers(workers: Sequence[Worker]) -> None:
+def check_workers(workers: Sequence[AnyWorker]) -> None:
     """Raise InputError when there is no worker, or when two have one name."""
     if not workers:
         raise InputError(
@@ -192,7 +195,7 @@ def check_workers(workers: Sequence[Worker]) -> None:
             step="check workers",
             action="give at least one worker (init_ras_worker, or an inventory)",
         )
-    twice = [name for name, count in Counter(worker.worker_id for worker in workers).items() if count > 1]
+    twice = [name for name, count in Counter(worker.spec.worker_id for worker in workers).items() if count > 1]
     if twice:
         raise InputError(
             f"several workers are called {', '.join(twice)}", step="check workers", action="give each its own worker_id"
@@ -203,7 +206,7 @@ def create_campaign(
     journal: Journal,
     project: Project,
     prepared: dict[str, PreparedPlan],
-    workers: Sequence[Worker],
+    workers: Sequence[AnyWorker],
     settings: CampaignSettings,
 ) -> str:
     """Write a campaign into the journal; plans with current results are over at once.

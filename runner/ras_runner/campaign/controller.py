@@ -12,10 +12,13 @@ import queue
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ras_runner.campaign.attempt import Attempt, Verified, new_attempt
 from ras_runner.campaign.events import attempt_ended, task_ended
+from ras_runner.campaign.fitness import Fitness
+from ras_runner.campaign.group_thread import GroupLooked
+from ras_runner.campaign.groups import Groups, MemberMade
 from ras_runner.campaign.joining import Made, Members
 from ras_runner.campaign.journal import JournalError
 from ras_runner.campaign.lanes import Lanes
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     from ras_runner.transports.base import Status
     from ras_runner.workers.base import Worker
 
+Reported: TypeAlias = Report | Looked | Made | GroupLooked | MemberMade
+
 _PROGRESS_EVERY = 1.0
 _REQUESTS_EVERY = 0.3
 _STARTS = {Stage.WHOLE: "starts", Stage.PREPARE: "is being prepared", Stage.SOLVE: "is being solved"}
@@ -86,13 +91,14 @@ class Controller:
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._reports: queue.SimpleQueue[Report | Looked | Made] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Reported] = queue.SimpleQueue()
         keep = self.settings.keep_workspaces
         self._work = Work(self.journal, self.campaign, self.prepared, self._reports.put, keep)
         self._watch = Watch(self._reports.put)
-        self._members = Members(
-            self.campaign, self.plans, self.workers, self.scheduler, self.settings, self.prepared, self._reports.put
-        )
+        fitness = Fitness(self.plans, self.prepared)
+        of_all = (self.workers, self.scheduler, self.settings, fitness, self._reports.put)
+        self.groups = Groups(*of_all, self.say)
+        self._members = Members(self.campaign, self.groups, *of_all, self.say)
         #: Worker -> attempts that ended as lost while it could not be looked at: they may still run there.
         self._given_up: dict[str, list[Attempt]] = {}
         self._stagers = {name: Stager(worker, self.hasher, self.say) for name, worker in self.workers.items()}
@@ -134,35 +140,42 @@ class Controller:
                     attempt.stopping = "interrupted"
             for lanes in (self._staging, self._finishing):
                 lanes.shutdown(cancel=True)
+            self.groups.close()
             raise
         finally:
             self._watch.close()
         for lanes in (self._staging, self._finishing):
             lanes.shutdown()
         self.journal.record(self.campaign, "campaign-finished")
+        self.groups.release()
 
     def _turn(self) -> None:
         """Wait for a report or the next look, and deal with what there is. Nothing here waits for a worker."""
         records: list[tuple[str, dict[str, Any]]] = []
         events: list[Event] = []
+        for late in self.groups.overdue():
+            events += self._close(late, records)
         for report in self._wait():
             if isinstance(report, Fatal):
                 raise report.error
             if isinstance(report, Launched):
                 self._running[report.attempt.plan_number] = report.attempt
                 self._watch.soon(report.attempt.worker.worker_id)
+                events += self._preempt(report.attempt.worker.worker_id, records)
             elif isinstance(report, Looked):
-                self._looked(report)
+                events += self._looked(report)
             elif isinstance(report, Made):
                 events += self._joined(report, records)
-            else:
-                events += self._close(report, records)
+            elif isinstance(report, GroupLooked | MemberMade):
+                events += self._group_changed(report, records)
+            elif end := self.groups.judged(report):
+                events += self._close(end, records)
         if not any(isinstance(event, WorkerJoined) for event in events):  # the scheduler has to know of it first
             events += self._requests(records)
         self._feed(records, *events, Tick(time.time()))
         self._look()
 
-    def _wait(self) -> list[Report | Looked | Made]:
+    def _wait(self) -> list[Reported]:
         wake = self.scheduler.next_wake()
         pause = self._pause if wake is None else min(self._pause, max(wake - time.time(), 0.0))
         reports = []
@@ -262,16 +275,17 @@ class Controller:
                 self.journal.set_progress([(done, attempt) for attempt, done in self._progress.items()])
             self._progress.clear()
 
-    def _looked(self, looked: Looked) -> None:
+    def _looked(self, looked: Looked) -> list[Event]:
         """Act on what has ended or run out of time; a look that fails is repeated, until for too long none worked."""
         unseen = self._watch.over(looked)
         if isinstance(looked.found, Exception):
             if unseen >= self.settings.lost_after:
                 self._give_up(looked)
-            return
+            return []
         for attempt in looked.attempts:
             if attempt.id in looked.found and self._runs(attempt):
                 self._judge(attempt, looked.found[attempt.id])
+        return self.groups.noticed(looked.worker, looked.notice) if looked.notice else []
 
     def _runs(self, attempt: Attempt) -> bool:
         """False when it has ended, or was given up, while it was being looked at."""
@@ -363,16 +377,19 @@ class Controller:
         if end.unpublished:
             records.append(("attempt-unpublished", {"attempt": attempt.id, "message": reason}))
         else:
+            gone = bool(self.groups.gone(attempt.worker.worker_id))
             keep = bool(attempt.launched) and not end.outcome.success and end.outcome is not Outcome.CANCELLED
-            if keep:
+            if keep and not gone:
                 reason += f"\n  log: {self._work.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
             if end.outcome.success and end.verified is not None:
                 details["result"] = list(end.verified.files.values())[-1]
                 records.append(("result-published", self._receipt(end, end.verified, details)))
             records.append(attempt_ended(attempt.id, end.outcome, reason, end.blame))
+            if gone:
+                records.append(("attempt-cleaned", {"attempt": attempt.id}))
             if end.prepared:
                 self.say(f"plan {attempt.plan_number} is prepared")
-            if not keep and not self.settings.keep_workspaces:
+            if not keep and not gone and not self.settings.keep_workspaces:
                 self._over.append(attempt)
         self._ends[attempt.id] = details
         return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame, end.prepared)]
@@ -410,8 +427,6 @@ class Controller:
             self._seen_event = event_id
             if kind != "cancel-requested":
                 left = self._members.asked(kind, data, records)
-                for event in left:
-                    self.say(f"worker {event.worker} takes no further plans: {event.reason}")
                 if left:  # what is asked next is judged by what is left
                     self._next_requests = 0.0
                     return [*events, *left]
@@ -424,6 +439,34 @@ class Controller:
             self.say(f"worker {made.asked['worker']} was not added: {made.made}")
         events = self._members.made(made, records)
         for event in events:
-            self._stagers[event.worker] = Stager(self.workers[event.worker], self.hasher, self.say)
-            self.say(f"worker {event.worker} has joined")
-        return list(events)
+            self._begin_worker(event.worker if isinstance(event, WorkerJoined) else made.asked["worker"])
+        return events
+
+    def _begin_worker(self, name: str) -> None:
+        if name in self.workers:
+            self._stagers[name] = Stager(self.workers[name], self.hasher, self.say)
+        self.say(f"worker {name} has joined")
+
+    def _group_changed(
+        self, report: GroupLooked | MemberMade, records: list[tuple[str, dict[str, Any]]]
+    ) -> list[Event]:
+        """Take in machines that can be used; what ran on those that are gone is preempted."""
+        change = self.groups.take(report, records)
+        events = change.events
+        for name in change.joined:
+            self._begin_worker(name)
+            self._watch.look_for_notices(name)
+        for name in change.gone:
+            events += self._preempt(name, records)
+        for end in change.settled:
+            events += self._close(end, records)
+        return events
+
+    def _preempt(self, worker: str, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:
+        """End what was launched on a machine, when that is gone; should it come back, it is stopped there first."""
+        reason = self.groups.gone(worker)
+        events: list[Event] = []
+        for attempt in [a for a in self._running.values() if reason and a.worker.worker_id == worker]:
+            self._given_up.setdefault(worker, []).append(attempt)
+            events += self._close(Ended(attempt, Outcome.PREEMPTED, reason), records)
+        return events

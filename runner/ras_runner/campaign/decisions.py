@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from ras_runner.engines.base import Stage
 from ras_runner.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Blame(StrEnum):
@@ -72,6 +76,20 @@ class WorkerLeft:
 
     worker: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expecting:
+    """Groups that workers may join from: while one does, the tasks that it could run are not given up.
+
+    Attributes:
+        groups: all there are, each with why no worker will come from it; empty while some may. Tasks name those that
+            cannot run them among their ``unable``.
+        steady: workers that are not taken away are on their way: plans that want one wait for it.
+    """
+
+    groups: Mapping[str, str]
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +159,7 @@ class Tick:
     at: float
 
 
-Event = WorkerJoined | WorkerLeft | TaskAdded | Attached | AttemptEnded | CancelRequested | Tick
+Event = WorkerJoined | WorkerLeft | Expecting | TaskAdded | Attached | AttemptEnded | CancelRequested | Tick
 
 
 @dataclass(frozen=True, slots=True)

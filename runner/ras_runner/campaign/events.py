@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ras_runner.outcomes import Outcome
 
+_WORKER_IN = """UPDATE campaigns SET workers = (SELECT json_group_array(json(value)) FROM (
+    SELECT value FROM json_each(campaigns.workers) WHERE json_extract(value, '$.parameters.worker_id') != :worker
+    UNION ALL SELECT :spec)) WHERE id = :campaign"""
+_FLAGGED = """UPDATE campaigns SET workers = (SELECT json_group_array(json(CASE
+    WHEN json_extract(value, '$.parameters.worker_id') = :worker THEN json_set(value, '$.{}', json('true'))
+    ELSE value END)) FROM json_each(campaigns.workers)) WHERE id = :campaign"""
+
 #: SQL statements for each kind. Parameters: the event's data, and ``at`` (unix time) and ``campaign``.
 APPLY: dict[str, tuple[str, ...]] = {
     "campaign-created": (
@@ -47,16 +54,10 @@ APPLY: dict[str, tuple[str, ...]] = {
            VALUES (:project, :plan, :engine, :inputs, :result, :digest, :outcome, :warnings, :seconds, :worker,
                    :campaign, :attempt, :at)""",
     ),
-    "worker-added": (
-        """UPDATE campaigns SET workers = (SELECT json_group_array(json(value)) FROM (
-           SELECT value FROM json_each(campaigns.workers) WHERE json_extract(value, '$.parameters.worker_id') != :worker
-           UNION ALL SELECT :spec)) WHERE id = :campaign""",
-    ),
-    "worker-drained": (
-        """UPDATE campaigns SET workers = (SELECT json_group_array(json(CASE
-           WHEN json_extract(value, '$.parameters.worker_id') = :worker THEN json_set(value, '$.drained', json('true'))
-           ELSE value END)) FROM json_each(campaigns.workers)) WHERE id = :campaign""",
-    ),
+    "worker-added": (_WORKER_IN,),
+    "worker-drained": (_FLAGGED.format("drained"),),
+    "member-joined": (_WORKER_IN,),
+    "member-gone": (_FLAGGED.format("gone"),),
     # recorded for the reader, or for a controller; they change no table
     "attempt-attached": (),
     "cancel-requested": (),

@@ -7,21 +7,22 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import unable_workers, worker_joined
+from ras_runner.campaign.campaigns import worker_joined
 from ras_runner.campaign.membership import Member, last_worker_error
-from ras_runner.campaign.prepared import readiness
 from ras_runner.campaign.scheduler import WorkerLeft
 from ras_runner.errors import InputError, OperatorError, RasRunnerError, TransientError
-from ras_runner.workers.registry import make_worker
+from ras_runner.workers.base import Worker
+from ras_runner.workers.group import plan_runner
+from ras_runner.workers.registry import make_any_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ras_runner.campaign.campaigns import CampaignSettings
-    from ras_runner.campaign.prepared import PreparedStore
-    from ras_runner.campaign.scheduler import Scheduler, WorkerJoined
-    from ras_runner.hecras.plan import Plan
-    from ras_runner.workers.base import Worker
+    from ras_runner.campaign.fitness import Fitness
+    from ras_runner.campaign.groups import Groups
+    from ras_runner.campaign.scheduler import Event, Scheduler
+    from ras_runner.workers.group import AnyWorker
 
 Records = list[tuple[str, dict[str, Any]]]
 
@@ -32,13 +33,13 @@ class Made:
 
     Attributes:
         asked: the request's data.
-        made: the worker, or the error.
+        made: the worker or the group, or the error.
         unable: plans that its engine cannot run.
         prepared: plans that it can solve as they lie prepared.
     """
 
     asked: Mapping[str, Any]
-    made: Worker | RasRunnerError
+    made: AnyWorker | RasRunnerError
     unable: frozenset[str] = frozenset()
     prepared: frozenset[str] = frozenset()
 
@@ -49,25 +50,27 @@ class Members:
 
     Attributes:
         campaign: its id.
-        plans: that are not over, by number.
+        groups: those that join are added.
         workers: by id; those that join are added.
         scheduler: knows who takes plans.
         settings: of the campaign.
-        store: keeps what first stages leave.
+        fitness: which plans a worker can take.
         report: takes the :class:`Made`; called from the threads.
+        say: takes a line for the user.
     """
 
     campaign: str
-    plans: Mapping[str, Plan]
+    groups: Groups
     workers: dict[str, Worker]
     scheduler: Scheduler
     settings: CampaignSettings
-    store: PreparedStore
+    fitness: Fitness
     report: Callable[[Made], None]
+    say: Callable[[str], None]
     #: Workers that are being made, and the requests for each by their ids.
     _making: dict[str, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
 
-    def asked(self, kind: str, data: Mapping[str, Any], records: Records) -> list[WorkerLeft]:
+    def asked(self, kind: str, data: Mapping[str, Any], records: Records) -> list[Event]:
         """Deal with a request; what is to be journalled goes to ``records``."""
         name = data["worker"]
         if kind == "worker-add-requested":
@@ -79,9 +82,12 @@ class Members:
             records.append(_refused(data, error))
             return []
         records.append(("worker-drained", dict(data)))
-        return [WorkerLeft(name, "drained")] if name in self.workers else []
+        if name not in self.workers:
+            return self.groups.drain(name)
+        self.say(f"worker {name} takes no further plans: drained")
+        return [WorkerLeft(name, "drained")]
 
-    def made(self, made: Made, records: Records) -> list[WorkerJoined]:
+    def made(self, made: Made, records: Records) -> list[Event]:
         """Take a worker in that is ready, or refuse it."""
         name = made.asked["worker"]
         waiting = self._making.pop(name)
@@ -89,24 +95,29 @@ class Members:
         if isinstance(made.made, RasRunnerError):
             records.append(_refused(made.asked, made.made))
             return []
-        self.workers[name] = worker = made.made
         records.append(("worker-added", dict(made.asked)))
+        if isinstance(made.made, Worker):
+            self.workers[name] = made.made
+            events: list[Event] = [worker_joined(made.made, self.settings, made.unable, made.prepared)]
+        else:
+            self.groups.add(made.made)
+            events = [self.groups.expecting()]
         for asked in waiting.values():
-            self._confirm(name, asked, records)
-        return [worker_joined(worker, self.settings, made.unable, made.prepared)]
+            self._confirm(name, made.made, asked, records)
+        return events
 
     def _add(self, name: str, data: Mapping[str, Any], records: Records) -> None:
         if name in self._making:  # asked again, or by another: answered when it is made
             self._making[name][data["request"]] = data
-        elif self.scheduler.takes_plans(name):
-            self._confirm(name, data, records)
+        elif there := self.groups.group(name) or (self.workers[name] if self.scheduler.takes_plans(name) else None):
+            self._confirm(name, there, data, records)
         else:
             self._making[name] = {data["request"]: data}
             threading.Thread(target=self._make, args=(data,), name=f"make {name}", daemon=True).start()
 
-    def _confirm(self, name: str, data: Mapping[str, Any], records: Records) -> None:
+    def _confirm(self, name: str, there: AnyWorker, data: Mapping[str, Any], records: Records) -> None:
         """It takes plans already; refused when another worker of this name is meant."""
-        there, spec = self.workers[name], json.loads(data["spec"])
+        spec = json.loads(data["spec"])
         member = Member(there.type, there.spec.model_dump(mode="json"))
         if other := member.differences(Member(spec["type"], spec["parameters"])):
             error = InputError(f"another worker {name} has just joined: of other {', '.join(other)}", step="add worker")
@@ -117,9 +128,8 @@ class Members:
     def _make(self, data: Mapping[str, Any]) -> None:
         spec = json.loads(data["spec"])
         try:
-            worker = make_worker(spec["type"], spec["parameters"])
-            unable = self._unable(worker)
-            report = Made(data, worker, unable, self._prepared(worker, unable))
+            worker = make_any_worker(spec["type"], spec["parameters"])
+            report = Made(data, worker, *self.fitness.of(plan_runner(worker)))
         except RasRunnerError as error:
             report = Made(data, error)
         except Exception as error:  # a bug of ours must not leave the user without an answer
@@ -127,31 +137,12 @@ class Members:
             report = Made(data, OperatorError(cause, step="add worker", action="please report it"))
         self.report(report)
 
-    def _unable(self, worker: Worker) -> frozenset[str]:
-        """The plans that its engine cannot run; raises InputError when that is all of them."""
-        unable = set()
-        for number, plan in self.plans.items():
-            try:
-                unable_workers(plan, [worker])
-            except InputError:
-                unable.add(number)
-                if len(unable) == len(self.plans):
-                    raise
-        return frozenset(unable)
-
-    def _prepared(self, worker: Worker, unable: frozenset[str]) -> frozenset[str]:
-        """The plans that lie prepared for a worker that only solves."""
-        if not worker.needs_prepared:
-            return frozenset()
-        able = {number: plan for number, plan in self.plans.items() if number not in unable}
-        return frozenset(n for n, plan in able.items() if readiness(plan, [worker], self.store.find_for).kinds)
-
     def _check_drain(self, name: str) -> None:
         if name in self._making:
             raise TransientError(f"worker {name} is just being added", step="drain worker", action="ask again")
-        if not self.scheduler.takes_plans(name):
+        if not self.scheduler.takes_plans(name) and self.groups.group(name) is None:
             return  # it is out already: a person now says that it stays so
-        stranded = self.scheduler.stranded_without(name)
+        stranded = self.scheduler.stranded_without(name, *self.groups.members_of(name))
         if stranded:
             raise last_worker_error(name, self.campaign, ", ".join(stranded))
 

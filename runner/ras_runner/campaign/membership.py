@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.errors import InputError, RasRunnerError
+from ras_runner.errors import InputError, RasRunnerError, TransientError
 from ras_runner.outcomes import Outcome
-from ras_runner.workers.registry import make_workers, worker_spec
+from ras_runner.retrying import retrying
+from ras_runner.workers.base import Worker
+from ras_runner.workers.group import MachineState
+from ras_runner.workers.registry import is_group, make_workers, worker_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ras_runner.campaign.journal import Journal
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.group import AnyWorker, WorkerGroup
 
 #: How long a controller's answer is waited for, seconds; a worker that cannot be reached takes up to half of it.
 WAIT_SECONDS = 60.0
@@ -35,12 +38,19 @@ class Member:
 
     Attributes:
         type, parameters: what it is made from; secrets are references.
-        drained: it takes no plans until it is added again.
+        drained: it takes no plans until it is added again; so do the machines of a group that was drained.
+        group, machine: of a machine of a group: the group's worker id, and the cloud's name for the machine.
+        spot: it may be taken away.
+        gone: it was.
     """
 
     type: str
     parameters: dict[str, Any] = field(default_factory=dict)
     drained: bool = False
+    group: str = ""
+    machine: str = ""
+    spot: bool = False
+    gone: bool = False
 
     @property
     def worker_id(self) -> str:
@@ -85,15 +95,17 @@ class Answer:
 
 
 def members(journal: Journal, campaign: str) -> dict[str, Member]:
-    """The workers of a campaign by id, those included that were drained."""
+    """The workers of a campaign by id, those included that were drained, groups, and their machines that are gone."""
     row = journal.row("SELECT workers FROM campaigns WHERE id = ?", campaign)
     items = json.loads(row["workers"]) if row else []
-    found = [Member(item["type"], item["parameters"], bool(item.get("drained"))) for item in items]
-    return {member.worker_id: member for member in found}
+    found = {member.worker_id: member for member in (Member(**item) for item in items)}
+    drained = {name for name, member in found.items() if member.drained}
+    return {name: replace(m, drained=m.drained or m.group in drained) for name, m in found.items()}
 
 
-def campaign_workers(journal: Journal, campaign: str, say: Callable[[str], None]) -> list[Worker]:
-    """The workers of a campaign, ready. Of those that were drained only the ones that have left something there.
+def campaign_workers(journal: Journal, campaign: str, say: Callable[[str], None]) -> list[AnyWorker]:
+    """The workers of a campaign, ready. Of those that were drained only the ones that have left something there; of
+    the machines of groups only those that the cloud still has.
 
     Args:
         journal, campaign: which.
@@ -101,25 +113,56 @@ def campaign_workers(journal: Journal, campaign: str, say: Callable[[str], None]
 
     Raises:
         InputError, OperatorError, WorkerError: one that was not drained can no longer be made.
+        TransientError: a cloud that runs machines of the campaign cannot be asked now.
     """
+    known = members(journal, campaign)
     wanted = {
         name: member
-        for name, member in members(journal, campaign).items()
-        if not member.drained or _left_something(journal, campaign, name)
+        for name, member in known.items()
+        if not member.gone and (not member.drained or _left_something(journal, campaign, name))
     }
+    groups = {name: member for name, member in wanted.items() if is_group(member.type)}
+    ready = _made(groups, campaign, say)
+    used = {member.group for member in wanted.values()}
+    there = {
+        group.spec.worker_id: _machines(group, campaign)
+        for group in ready
+        if not isinstance(group, Worker) and group.spec.worker_id in used
+    }
+    rest = {
+        name: member
+        for name, member in wanted.items()
+        if name not in groups and (member.group not in there or member.machine in there[member.group])
+    }
+    return [*ready, *_made(rest, campaign, say)]
+
+
+def _made(wanted: Mapping[str, Member], campaign: str, say: Callable[[str], None]) -> list[AnyWorker]:
     ready = []
-    for (name, member), made in zip(
-        wanted.items(), make_workers([(member.type, member.parameters) for member in wanted.values()]), strict=True
-    ):
+    made_all = make_workers([(member.type, member.parameters) for member in wanted.values()])
+    for (name, member), made in zip(wanted.items(), made_all, strict=True):
         if not isinstance(made, RasRunnerError):
             ready.append(made)
         elif member.drained:
             say(f"worker {name} is drained, and what ran there is given up: {made}")
         else:
-            without = f"go on without it: ras-runner workers drain {campaign} {name}"
-            action = f"{made.action}; or {without}" if made.action else without
-            raise type(made)(made.cause, action=action, step=made.step, host=made.host, log=made.log) from made
+            raise _refused(made, campaign, name) from made
     return ready
+
+
+def _machines(group: WorkerGroup, campaign: str) -> set[str]:
+    """Those of a group that are there."""
+    try:
+        view = retrying(group.look, TransientError, attempts=4, first=0.5, longest=10.0)
+    except RasRunnerError as error:
+        raise _refused(error, campaign, group.spec.worker_id) from error
+    return {m.id for m in view.machines if m.state in (MachineState.STARTING, MachineState.RUNNING)}
+
+
+def _refused(error: RasRunnerError, campaign: str, worker: str) -> RasRunnerError:
+    without = f"go on without it: ras-runner workers drain {campaign} {worker}"
+    action = f"{error.action}; or {without}" if error.action else without
+    return type(error)(error.cause, action=action, step=error.step, host=error.host, log=error.log)
 
 
 def _left_something(journal: Journal, campaign: str, worker: str) -> bool:
@@ -178,7 +221,8 @@ def drain_worker(journal: Journal, campaign: str, worker: str, wait: float = WAI
     data = {"worker": worker, "request": uuid.uuid4().hex[:10]}
 
     def record() -> None:
-        if not any(not m.drained for name, m in members(journal, campaign).items() if name != worker):
+        others = (m for name, m in members(journal, campaign).items() if worker not in (name, m.group))
+        if not any(not m.drained and not m.gone for m in others):
             raise last_worker_error(worker, campaign)
         journal.record_all(campaign, [("worker-drained", data)])
 

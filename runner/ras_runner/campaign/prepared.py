@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ras_runner.hashing import FileHasher
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.base import PlanRunner
 
 #: Why a first stage is stopped that does not end by itself.
 PREPARED = "prepared"
@@ -61,7 +61,7 @@ def engine_label(engine: str, prepared_by: str) -> str:
     return f"{engine}{_PREPARED_BY}{prepared_by}" if prepared_by else engine
 
 
-def may_have_made(worker: Worker, label: str) -> bool:
+def may_have_made(worker: PlanRunner, label: str) -> bool:
     """Whether a worker makes results with this :func:`engine_label`; what has prepared them is of its own release."""
     name = worker.engine.name
     return label.startswith(f"{name}{_PREPARED_BY}") if worker.needs_prepared else label == name
@@ -81,7 +81,7 @@ class PreparedStore:
     hasher: FileHasher
     anew: bool = False
 
-    def find(self, worker: Worker, inputs: PlanInputs, digest: str) -> PreparedFiles | str:
+    def find(self, worker: PlanRunner, inputs: PlanInputs, digest: str) -> PreparedFiles | str:
         """What a worker that only solves can start from.
 
         Args:
@@ -104,7 +104,7 @@ class PreparedStore:
             return own
         return own
 
-    def find_for(self, worker: Worker, inputs: PlanInputs) -> PreparedFiles | str:
+    def find_for(self, worker: PlanRunner, inputs: PlanInputs) -> PreparedFiles | str:
         """:meth:`find` for the plan's inputs as they are now."""
         return self.find(worker, inputs, inputs_digest(inputs, self.hasher))
 
@@ -152,7 +152,7 @@ class PreparedStore:
         return self.folder / plan / hash_bytes(f"{digest}\0{kind}".encode())[:32]
 
 
-def own_files(worker: Worker, inputs: PlanInputs, *, anew: bool = False) -> PreparedFiles | str:
+def own_files(worker: PlanRunner, inputs: PlanInputs, *, anew: bool = False) -> PreparedFiles | str:
     """The prepared files of the project folder, where this worker's engine can start from them; else why not.
 
     Args:
@@ -183,7 +183,7 @@ class Readiness:
 
 
 def readiness(
-    plan: Plan, workers: Sequence[Worker], find: Callable[[Worker, PlanInputs], PreparedFiles | str]
+    plan: Plan, workers: Sequence[PlanRunner], find: Callable[[PlanRunner, PlanInputs], PreparedFiles | str]
 ) -> Readiness:
     """Look how far a plan is prepared.
 

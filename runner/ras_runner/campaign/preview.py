@@ -13,6 +13,8 @@ from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded
 from ras_runner.engines.base import Stage
 from ras_runner.engines.common import staged_name
 from ras_runner.hashing import FileHasher
+from ras_runner.workers.base import Worker
+from ras_runner.workers.group import plan_runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from ras_runner.campaign.campaigns import CampaignSettings, PreparedPlan
     from ras_runner.campaign.journal import Journal
     from ras_runner.engines.base import StagedFile
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.base import PlanRunner
+    from ras_runner.workers.group import AnyWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class PreviewRow:
         skipped: its results are current.
         stage: what is done there at once: ``whole``, ``prepare``, ``solve``; empty when it would wait.
         problem: why it cannot run at all; empty when it can.
-        worker_id, slot: where it would start at once; None when it would wait for a free slot.
+        worker_id, slot: where it would start at once; None when it would wait for a free slot. A group without a
+            slot: on a machine of it that there is not yet.
         cores: it would get.
         files, bytes: of its workspace.
         bytes_to_send: what the worker's store lacks; files that an earlier row sends are not counted again.
@@ -56,11 +60,12 @@ class PreviewRow:
 
 
 def preview(
-    plans: Mapping[str, PreparedPlan], workers: Sequence[Worker], settings: CampaignSettings, journal: Journal
+    plans: Mapping[str, PreparedPlan], any_workers: Sequence[AnyWorker], settings: CampaignSettings, journal: Journal
 ) -> list[PreviewRow]:
     """What would happen to each plan, in the order given."""
     scheduler = Scheduler(Policy(max_concurrent=settings.max_concurrent))
-    joined = [worker_joined(worker, settings) for worker in workers]
+    workers = [plan_runner(worker) for worker in any_workers]
+    joined = [worker_joined(worker, settings) for worker in any_workers if isinstance(worker, Worker)]
     tasks = [
         TaskAdded(number, item.expected, affinity(item.inputs.plan), unable=item.unable, prepared=item.ready.kinds)
         for number, item in plans.items()
@@ -81,18 +86,21 @@ def preview(
     return rows
 
 
-def _placed(item: PreparedPlan, start: Start | None, workers: Sequence[Worker]) -> tuple[Worker, Stage, int | None]:
+def _placed(
+    item: PreparedPlan, start: Start | None, workers: Sequence[PlanRunner]
+) -> tuple[PlanRunner, Stage, int | None]:
     """Where a plan starts at once, or an example of where it will, and its slot; None while it waits."""
     if start is not None:
         return next(w for w in workers if w.worker_id == start.worker), start.stage, start.slot
     able = [w for w in workers if w.worker_id not in item.unable]
-    worker = next(w for w in able if not w.needs_prepared or w.needs_prepared in item.ready.kinds)
+    ready = [w for w in able if not w.needs_prepared or w.needs_prepared in item.ready.kinds]
+    worker = next((w for w in ready if isinstance(w, Worker)), ready[0])
     return worker, worker.stage, None
 
 
 def _row(
     item: PreparedPlan,
-    placed: tuple[Worker, Stage, int | None],
+    placed: tuple[PlanRunner, Stage, int | None],
     settings: CampaignSettings,
     hasher: FileHasher,
     sent: set[str],
@@ -108,7 +116,8 @@ def _row(
         files = worker.engine.prepare(inputs, run, staged_name(plan.project.name, worker.engine.system), scratch)
         sizes = [_size(file) for file in files]
         to_send = sum(_to_send(file, worker, hasher, sent) for file in files)
-    where, doing = (None, "") if slot is None else (worker.worker_id, stage.value)
+    where = None if slot is None and isinstance(worker, Worker) else worker.worker_id
+    doing = "" if slot is None else stage.value
     return PreviewRow(plan.name, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
 
 
@@ -116,13 +125,12 @@ def _size(file: StagedFile) -> int:
     return len(file.source) if isinstance(file.source, bytes) else file.source.stat().st_size
 
 
-def _to_send(file: StagedFile, worker: Worker, hasher: FileHasher, sent: set[str]) -> int:
+def _to_send(file: StagedFile, worker: PlanRunner, hasher: FileHasher, sent: set[str]) -> int:
     """Bytes that must travel: 0 when the worker's store has the content, or an earlier plan sends it."""
     if isinstance(file.source, bytes):
         return len(file.source)
     digest = hasher.digest(file.source)
-    stored = worker.store_path(digest)
-    if digest in sent or worker.transport.stored([stored]):
+    if digest in sent or (isinstance(worker, Worker) and worker.transport.stored([worker.store_path(digest)])):
         return 0
     sent.add(digest)
     return file.source.stat().st_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ras_runner.campaign.attempt import Attempt, new_attempt
 from ras_runner.campaign.campaigns import CampaignSettings, affinity, unable_workers, worker_joined
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
+from ras_runner.campaign.groups import lock_name
 from ras_runner.campaign.membership import members
 from ras_runner.campaign.prepared import RESUMED_AS_PREPARED, PreparedStore, Readiness, readiness
 from ras_runner.campaign.publish import remove_leftovers
@@ -20,6 +22,7 @@ from ras_runner.campaign.scheduler import (
     Attached,
     Blame,
     CancelRequested,
+    Expecting,
     Policy,
     Scheduler,
     TaskAdded,
@@ -31,15 +34,17 @@ from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
+from ras_runner.workers.base import Worker
+from ras_runner.workers.group import plan_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from sqlite3 import Row
 
     from ras_runner.campaign.journal import Journal
-    from ras_runner.campaign.scheduler import Event
+    from ras_runner.campaign.scheduler import Event, WorkerJoined
     from ras_runner.hecras.plan import Plan
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.group import AnyWorker, WorkerGroup
 
 
 class Mode(StrEnum):
@@ -54,16 +59,16 @@ class Mode(StrEnum):
 
 
 def run_campaign(
-    journal: Journal, campaign: str, workers: Sequence[Worker], say: Callable[[str], None], mode: Mode = Mode.NEW
+    journal: Journal, campaign: str, workers: Sequence[AnyWorker], say: Callable[[str], None], mode: Mode = Mode.NEW
 ) -> None:
     """Run, go on with, or stop a campaign. Plans that are running are attached to, never run twice.
 
     Raises:
         InputError: a project has gone.
-        OperatorError: another controller is running this campaign.
+        OperatorError: another controller is running this campaign, or another campaign uses one of the groups.
         KeyboardInterrupt: the user interrupted; the campaign can be resumed.
     """
-    with _controlling(journal, campaign):
+    with _controlling(journal, campaign), _using(journal, campaign, workers):
         _Run(journal, campaign, workers, say).run(mode)
 
 
@@ -81,7 +86,24 @@ def _controlling(journal: Journal, campaign: str) -> Iterator[None]:
         yield
 
 
-def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) -> None:
+@contextlib.contextmanager
+def _using(journal: Journal, campaign: str, workers: Sequence[AnyWorker]) -> Iterator[None]:
+    """Keep other campaigns from scaling the same groups."""
+    with contextlib.ExitStack() as stack:
+        for group in (worker for worker in workers if not isinstance(worker, Worker)):
+            try:
+                stack.enter_context(journal.lock(lock_name(group)).held(0.5))
+            except TimeoutError:
+                raise OperatorError(
+                    f"another campaign is using {group.hostname}",
+                    step="run campaign",
+                    host=group.spec.worker_id,
+                    action=f"wait until that is over, then: ras-runner resume {campaign}",
+                ) from None
+        yield
+
+
+def stop_campaign(journal: Journal, campaign: str, workers: Sequence[AnyWorker]) -> None:
     """Stop what an uncontrolled campaign has running and cancel it, without its project: it may have gone.
 
     Workspaces are kept: one of them may hold a result.
@@ -90,7 +112,7 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
         OperatorError: a controller is running this campaign.
         WorkerError: a process could not be ended.
     """
-    by_name = {worker.worker_id: worker for worker in workers}
+    by_name = {worker.worker_id: worker for worker in workers if isinstance(worker, Worker)}
     with _controlling(journal, campaign):
         events: list[tuple[str, dict[str, Any]]] = []
         for row in journal.rows(
@@ -140,12 +162,26 @@ def _projects(journal: Journal, campaign: str) -> dict[str, Project]:
 _REOPENED = (Outcome.INFRASTRUCTURE_LOST, Outcome.PREEMPTED, Outcome.CANCELLED)
 
 
+_GIVEN_UP = "given up by a later controller: never launched, or its plan is gone"
+_TAKEN = "the cloud has taken its machine away"
+
+
 class _Run:
     """Brings the scheduler and the controller into the state that the journal tells, then runs them."""
 
-    def __init__(self, journal: Journal, campaign: str, workers: Sequence[Worker], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, journal: Journal, campaign: str, workers: Sequence[AnyWorker], say: Callable[[str], None]
+    ) -> None:
         self.journal, self.campaign, self.say = journal, campaign, say
-        self.workers = {worker.worker_id: worker for worker in workers}
+        self.workers = {worker.worker_id: worker for worker in workers if isinstance(worker, Worker)}
+        self.groups: list[WorkerGroup] = [worker for worker in workers if not isinstance(worker, Worker)]
+        self.known = members(journal, campaign)
+        #: Machines that their cloud no longer has.
+        self.gone = {
+            name
+            for name, member in self.known.items()
+            if member.group and not member.drained and name not in self.workers
+        }
         row = journal.row("SELECT * FROM campaigns WHERE id = ?", campaign)
         if row is None:
             raise InputError(
@@ -173,10 +209,12 @@ class _Run:
             retries=self.settings.retries,
             max_concurrent=self.settings.max_concurrent,
             quarantine=self.settings.quarantine,
+            preemptions=min((group.spec.on_demand_after for group in self.groups), default=Policy().preemptions),
         )
-        events: list[Event] = [worker_joined(worker, self.settings) for worker in self.workers.values()]
-        known = members(self.journal, self.campaign).items()
-        events += [WorkerLeft(name, "drained") for name, member in known if member.drained and name in self.workers]
+        events: list[Event] = [self._joined(worker) for worker in self.workers.values()]
+        drained = [name for name, member in self.known.items() if member.drained and name in self.workers]
+        events += [WorkerLeft(name, "drained") for name in drained]
+        events += [Expecting({group.spec.worker_id: "" for group in self.groups})] if self.groups else []
         events += [
             TaskAdded(
                 row["plan"],
@@ -185,6 +223,7 @@ class _Run:
                 *self._behind(row["plan"]),
                 self.unable[row["plan"]],
                 self.ready[row["plan"]].kinds,
+                self._preemptions(row["plan"]),
             )
             for row in tasks
         ]
@@ -201,8 +240,16 @@ class _Run:
             self.prepared,
             self.say,
         )
+        for group in self.groups:
+            name = group.spec.worker_id
+            controller.groups.add(group, [m for m in self.known.values() if m.group == name and not m.gone])
         controller.run(events, attached, seen)
         self._sweep_prepared()
+
+    def _joined(self, worker: Worker) -> WorkerJoined:
+        joined = worker_joined(worker, self.settings)
+        known = self.known.get(worker.worker_id)
+        return replace(joined, steady=known is None or not known.spot)
 
     def _sweep_prepared(self) -> None:
         """Remove what is prepared for plans that are over, and what a killed controller left half."""
@@ -215,8 +262,9 @@ class _Run:
         number = row["plan"]
         try:
             plan = self.projects[row["project"]].plan(number)
-            self.unable[number] = unable_workers(plan, self.workers.values())
-            able = [worker for name, worker in self.workers.items() if name not in self.unable[number]]
+            runners = [*self.workers.values(), *(plan_runner(group) for group in self.groups)]
+            self.unable[number] = unable_workers(plan, runners)
+            able = [runner for runner in runners if runner.worker_id not in self.unable[number]]
             self.ready[number] = readiness(plan, able, self.prepared.find_for)
             problem = "" if self._has_attempts(number) else self.ready[number].problem
         except InputError as error:
@@ -257,6 +305,8 @@ class _Run:
 
     def _settle_attempts(self) -> list[Attempt]:
         """Attach to what an earlier controller launched; discard what it never launched; clean what it left."""
+        newly = [name for name in self.gone if not self.known[name].gone]
+        self.journal.record_all(self.campaign, [("member-gone", {"worker": n, "reason": _TAKEN}) for n in newly])
         rows = self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state != 'ended' ORDER BY created", self.campaign
         )
@@ -321,10 +371,15 @@ class _Run:
         """End an attempt that is not to go on: never launched, or its plan has gone from the project."""
         if worker is not None and row["state"] != "staging":
             worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
-        reason, blame = "given up by a later controller: never launched, or its plan is gone", Blame.NOBODY
-        if worker is None:  # it is stopped by the next controller that reaches the worker
+        reason, outcome, blame = _GIVEN_UP, Outcome.INFRASTRUCTURE_LOST, Blame.NOBODY
+        if row["worker"] in self.gone:
+            reason, outcome = _TAKEN, Outcome.PREEMPTED
+        elif worker is None:  # it is stopped by the next controller that reaches the worker
             reason, blame = f"given up: its worker {row['worker']} was drained and is not to be had", Blame.WORKER
-        self.journal.record_all(self.campaign, [attempt_ended(row["id"], Outcome.INFRASTRUCTURE_LOST, reason, blame)])
+        ended = [attempt_ended(row["id"], outcome, reason, blame)]
+        if row["worker"] in self.gone:
+            ended.append(("attempt-cleaned", {"attempt": row["id"]}))
+        self.journal.record_all(self.campaign, ended)
         if worker is not None:
             self._clean(row)
 
@@ -354,3 +409,9 @@ class _Run:
         losses = sum(row["blame"] != "nobody" for row in rows)
         failures = sum(Outcome(row["outcome"]).model_failure for row in rows)
         return losses, failures
+
+    def _preemptions(self, plan: str) -> int:
+        """How often a plan was taken off workers."""
+        sql = "SELECT COUNT(*) AS n FROM attempts WHERE campaign = ? AND plan = ? AND outcome = 'preempted'"
+        row = self.journal.row(sql, self.campaign, plan)
+        return int(row["n"]) if row else 0

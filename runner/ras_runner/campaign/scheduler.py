@@ -35,6 +35,7 @@ from ras_runner.campaign.decisions import (
     CancelRequested,
     Decision,
     Event,
+    Expecting,
     Finish,
     Policy,
     Quarantine,
@@ -49,7 +50,7 @@ from ras_runner.engines.base import Stage
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 __all__ = [
     "NO_SLOT",
@@ -59,6 +60,7 @@ __all__ = [
     "CancelRequested",
     "Decision",
     "Event",
+    "Expecting",
     "Finish",
     "Policy",
     "Quarantine",
@@ -136,6 +138,7 @@ class Scheduler:
         #: Whether any worker solves only what is prepared.
         self._two_stages = False
         self._now = -math.inf
+        self._expecting = Expecting({})
 
     def handle(self, *events: Event) -> list[Decision]:
         """Take events in, in order, and decide.
@@ -174,11 +177,21 @@ class Scheduler:
         """Open tasks that were taken off workers so often that they want one which is not taken away."""
         return sum(task.outcome is None and self._needs_steady(task) for task in self._tasks.values())
 
-    def stranded_without(self, worker: str) -> list[str]:
-        """The waiting tasks that no other worker could take."""
-        others = [known for name, known in self._workers.items() if not known.out and name != worker]
+    def stranded_without(self, *workers: str) -> list[str]:
+        """The waiting tasks that no other worker could take, and no other group."""
+        others = [known for name, known in self._workers.items() if not known.out and name not in workers]
         waiting = (task for task in self._tasks.values() if task.outcome is None and task.worker is None)
-        return [task.name for task in waiting if not any(other.may_run(task) for other in others)]
+        left = (task for task in waiting if not any(other.may_run(task) for other in others))
+        return [task.name for task in left if not self._comes_for(task, workers)]
+
+    def waiting(self, names: Collection[str]) -> Counter[frozenset[str]]:
+        """How many tasks wait, by which of the workers or groups named cannot run them."""
+        waiting = (task for task in self._tasks.values() if task.outcome is None and task.worker is None)
+        return Counter(task.unable.intersection(names) for task in waiting)
+
+    def held(self) -> Counter[str]:
+        """How many attempts each worker has that are not over."""
+        return Counter(task.worker for task in self._tasks.values() if task.worker is not None)
 
     def _take(self, event: Event) -> list[Decision]:
         match event:
@@ -186,6 +199,8 @@ class Scheduler:
                 self._join(event)
             case WorkerLeft(name, reason):
                 self._workers[name].out = reason or "left"
+            case Expecting():
+                self._expecting = event
             case TaskAdded():
                 self._add(event)
             case Attached(task, worker, slot, stage):
@@ -380,7 +395,7 @@ class Scheduler:
 
     def _choose(self, task: _Task, workers: list[_Worker]) -> _Worker | None:
         """Lowest queue priority first; in it a worker that has not lost this task, has its inputs, has most room."""
-        if self._needs_steady(task) and any(w.steady for w in workers if not w.out):
+        if self._needs_steady(task) and (self._expecting.steady or any(w.steady for w in workers if not w.out)):
             workers = [w for w in workers if w.steady]
         return min(
             (w for w in workers if w.room(self._now)),
@@ -426,7 +441,7 @@ class Scheduler:
             task = self._tasks[entry[1]]
             if task.outcome is not None or task.worker is not None:
                 continue
-            if any(worker.may_run(task) for worker in usable):
+            if any(worker.may_run(task) for worker in usable) or self._comes_for(task):
                 kept.append(entry)
             else:
                 decisions.append(self._finish(task, Outcome.INFRASTRUCTURE_LOST, self._nobody(task)))
@@ -434,9 +449,14 @@ class Scheduler:
         self._ready = kept
         return decisions
 
+    def _comes_for(self, task: _Task, without: Collection[str] = ()) -> bool:
+        """Whether a worker that could run a task may yet join from a group."""
+        groups = self._expecting.groups.items()
+        return any(not out and name not in task.unable and name not in without for name, out in groups)
+
     def _nobody(self, task: _Task) -> str:
         able = [w for w in self._workers.values() if w.name not in task.unable]
-        why = "; ".join(
-            sorted(f"{w.name}: {w.out or f'it only solves what {w.needs_prepared} has prepared'}" for w in able)
-        )
+        reasons = {w.name: w.out or f"it only solves what {w.needs_prepared} has prepared" for w in able}
+        reasons |= {name: out for name, out in self._expecting.groups.items() if name not in task.unable}
+        why = "; ".join(sorted(f"{name}: {reason}" for name, reason in reasons.items()))
         return f"no usable worker is left: {why or 'none has joined that can run it'}"

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ras_runner.transports.base import Status
     from ras_runner.workers.base import Worker
 
+#: The file in the worker folder of a cloud machine in which it says that it will be taken away, in one line.
+NOTICE_FILE = "notice"
+_NOTICE_EVERY = 5.0
+_NOTICE_LENGTH = 200
 #: Bounds of the time between two looks at a worker, seconds: short while things happen there, long while nothing does.
 POLL_FIRST, POLL_LAST = 0.02, 1.0
 
@@ -29,11 +33,13 @@ class Looked:
         worker: its id.
         attempts: what was looked at.
         found: a status for each attempt id, or why there is none.
+        notice: why the machine will be taken away, by its own word; empty while it has none.
     """
 
     worker: str
     attempts: tuple[Attempt, ...]
     found: dict[str, Status] | Exception
+    notice: str = ""
 
 
 @dataclass(slots=True)
@@ -62,6 +68,7 @@ class Watch:
     def __init__(self, report: Callable[[Looked], None]) -> None:
         self._report = report
         self._eyes: dict[str, _Eye] = {}
+        self._noticing: set[str] = set()
         self._asked = time.monotonic()
 
     def look(self, running: Iterable[Attempt]) -> float:
@@ -82,6 +89,10 @@ class Watch:
             else:
                 soonest = min(soonest, eye.due - now)
         return soonest
+
+    def look_for_notices(self, worker: str) -> None:
+        """Read the notice of a machine of a group, too, when it is looked at."""
+        self._noticing.add(worker)
 
     def soon(self, worker: str) -> None:
         """Things happen at a worker: look often for a while."""
@@ -131,9 +142,13 @@ class Watch:
         return self._eyes[worker]
 
     def _looks(self, name: str, eye: _Eye) -> None:
+        due = 0.0
         while (asked := eye.inbox.get()) is not None:
             worker, attempts = asked
-            self._report(Looked(name, attempts, _found(worker, attempts)))
+            found, notice = _found(worker, attempts), ""
+            if name in self._noticing and not isinstance(found, Exception) and time.monotonic() >= due:
+                notice, due = _notice(worker), time.monotonic() + _NOTICE_EVERY
+            self._report(Looked(name, attempts, found, notice))
 
 
 def _by_worker(running: Iterable[Attempt]) -> dict[str, list[Attempt]]:
@@ -150,3 +165,13 @@ def _found(worker: Worker, attempts: Sequence[Attempt]) -> dict[str, Status] | E
         return error
     except Exception as error:  # a bug of ours costs what runs there, with its reason, and not the campaign
         return RuntimeError(f"internal error of ras-runner: {type(error).__name__}: {error}")
+
+
+def _notice(worker: Worker) -> str:
+    """One line of plain characters, whatever lies there."""
+    try:
+        data = worker.transport.read(worker.transport.root / NOTICE_FILE, last=4096) or b""
+    except (RasRunnerError, OSError):  # the look tells when it is out of reach
+        return ""
+    line = data.decode("utf-8", "replace").strip().partition("\n")[0]
+    return "".join(character for character in line if character.isprintable())[:_NOTICE_LENGTH]

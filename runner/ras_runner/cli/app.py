@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ras_runner.cli.burst import burst_commands
 from ras_runner.cli.machines import machines
 from ras_runner.cli.options import (
     EXIT_INPUT,
@@ -220,6 +221,24 @@ def demo(
 
 
 app.add_typer(machines)
+app.add_typer(burst_commands, name="burst")
+
+
+def _tell_of_bursts(argv: list[str]) -> None:
+    """A line on each burst that a controller has died and left up: it costs money."""
+    import itertools
+    import os
+
+    from ras_runner.campaign.journal import default_state_dir
+    from ras_runner.fleet.burst_record import left_behind
+
+    if argv[:2] == ["burst", "down"]:
+        return
+    given = [after for word, after in itertools.pairwise(argv) if word == "--state-dir"]
+    given += [word.partition("=")[2] for word in argv if word.startswith("--state-dir=")]
+    named = given[-1] if given else os.environ.get("RAS_RUNNER_STATE_DIR", "")
+    for sentence in left_behind(Path(named) if named else default_state_dir()):
+        typer.echo(f"ras-runner: {sentence}", err=True)
 
 
 def run() -> None:
@@ -229,6 +248,7 @@ def run() -> None:
             stream.reconfigure(errors="replace")  # a Windows console or pipe that knows no such character
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"ras-runner: warning: {message}", err=True)
     try:
+        _tell_of_bursts(sys.argv[1:])
         app()
     except RasRunnerError as error:
         typer.echo(f"ras-runner: {error}", err=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ras_runner.campaign.view import CampaignView
     from ras_runner.hecras.plan import Plan
     from ras_runner.report.model import CostRow
+    from ras_runner.workers.base import WorkerSpec
 
 
 def open_journal(state_dir: Path | None) -> Journal:
@@ -88,6 +89,15 @@ def _plan_row(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _machines(spec: WorkerSpec) -> dict[str, int]:
+    """How many machines a group may have; nothing for a worker."""
+    from ras_runner.workers.group import GroupSpec
+
+    if not isinstance(spec, GroupSpec):
+        return {}
+    return {"min_machines": spec.min_machines, "max_machines": spec.max_machines}
+
+
 def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
     """``ras-runner workers``."""
     from ras_runner.fleet.pool import make_pool
@@ -95,15 +105,16 @@ def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
     pool = make_pool(inventory, engine)
     rows: list[dict[str, Any]] = [
         {
-            "worker_id": w.worker_id,
+            "worker_id": w.spec.worker_id,
             "type": w.type,
             "host": w.hostname,
             "engine": w.engine.name,
-            "slots": w.max_parallel_plans,
+            "slots": w.spec.slots(),
             "cores_total": w.spec.cores_total,
             "cores_per_plan": w.spec.cores_per_plan,
-            "queue_priority": w.queue_priority,
+            "queue_priority": w.spec.queue_priority,
             "preprocess_on_host": w.spec.preprocess_on_host,
+            **_machines(w.spec),
             "problem": "",
         }
         for w in pool.workers
@@ -117,6 +128,8 @@ def workers(inventory: Path | None, engine: str, *, as_json: bool) -> None:
     cells = [[str(row.get(key, "")) for key in keys] for row in rows]
     for cell, row in zip(cells, rows, strict=True):
         cell[3] += ", solves what others prepare" if row.get("preprocess_on_host") else ""
+        if "max_machines" in row:
+            cell[4] += f" on each of {row['min_machines']} to {row['max_machines']} machines"
     print_table(
         "Workers",
         ["worker", "type", "host", "engine", "slots", "cores", "priority", "left out because"],

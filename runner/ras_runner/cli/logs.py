@@ -72,6 +72,8 @@ class _Tail:
         kept = self._journal.state_dir / "logs" / self._campaign / f"{attempt.id}.log"
         if kept.is_file():
             return kept.read_bytes()[start:]
+        if members(self._journal, self._campaign)[attempt.worker_id].gone:
+            return b"" if start else f"ras-runner: the machine of worker {attempt.worker_id} is gone\n".encode()
         worker = self._worker(attempt.worker_id)
         return worker.transport.read(worker.attempt_folder(attempt.id) / "stdout.log", start=start, last=1 << 30) or b""
 

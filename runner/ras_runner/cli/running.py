@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ras_runner.campaign.campaigns import CampaignSettings, PreparedPlan
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.preview import PreviewRow
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.group import AnyWorker
 
 _WATCH_SECONDS = 0.5
 _ASK_AGAIN_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Ready:
 
     journal: Journal
     projects: tuple[Project, ...]
-    workers: tuple[Worker, ...]
+    workers: tuple[AnyWorker, ...]
     plans: dict[str, PreparedPlan]
 
 
@@ -76,7 +76,7 @@ def _ready(order: Order) -> Ready:
         )
     for worker in pool.workers:
         if worker.engine.name.startswith("stand-in"):
-            talk_of_standin(worker.worker_id, pool.source)
+            talk_of_standin(worker.spec.worker_id, pool.source)
     journal = open_journal(order.state_dir)
     return Ready(journal, projects, pool.workers, prepare_plans(plans, pool.workers, order.settings, journal))
 
@@ -95,7 +95,7 @@ def resume(campaign: str | None, state_dir: Path | None, mode: Mode, *, as_json:
     return _run(journal, chosen, campaign_workers(journal, chosen, talk), mode, as_json=as_json)
 
 
-def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode, *, as_json: bool) -> int:
+def _run(journal: Journal, campaign: str, workers: Sequence[AnyWorker], mode: Mode, *, as_json: bool) -> int:
     talk(f"campaign {campaign}")
     try:
         with LiveView(journal.state_dir, campaign) as live:
@@ -108,10 +108,11 @@ def _run(journal: Journal, campaign: str, workers: Sequence[Worker], mode: Mode,
             f"  go on with:     ras-runner resume {campaign}\n  stop them with: ras-runner cancel {campaign}"
         )
         return EXIT_INTERRUPTED
-    return _conclude(journal, campaign, as_json=as_json)
+    return conclude(journal, campaign, as_json=as_json)
 
 
-def _conclude(journal: Journal, campaign: str, *, as_json: bool) -> int:
+def conclude(journal: Journal, campaign: str, *, as_json: bool) -> int:
+    """Print what became of a campaign's plans, and return the exit code for it."""
     view = campaign_view(journal, campaign)
     print_results(view, as_json=as_json)
     for task in view.tasks:
@@ -197,7 +198,7 @@ def _where(row: PreviewRow) -> str:
     if row.problem:
         return f"cannot run: {first_line(row.problem)}"
     if row.slot is None:
-        return "next free slot"
+        return f"a machine of {row.worker_id}" if row.worker_id else "next free slot"
     doing = {"prepare": ", to be prepared", "solve": ", prepared already"}.get(row.stage, "")
     return f"{row.worker_id} slot {row.slot}{doing}"
 
@@ -264,7 +265,7 @@ def watch(campaign: str | None, state_dir: Path | None) -> int:
             return EXIT_INPUT
         with LiveView(journal.state_dir, chosen):
             _wait_until_over(journal, chosen)
-    return _conclude(journal, chosen, as_json=False)
+    return conclude(journal, chosen, as_json=False)
 
 
 def demo(folder: Path) -> int:

@@ -12,7 +12,7 @@ from ras_runner.cli.options import EXIT_NO_WORKER, EXIT_OK
 from ras_runner.cli.output import print_json, print_table, size, talk
 from ras_runner.errors import InputError, RasRunnerError
 from ras_runner.fleet.inventory import WorkerEntry, read_inventory
-from ras_runner.workers.registry import make_worker
+from ras_runner.workers.registry import WORKER_TYPES, is_group, make_worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def sweep(
         0, or 3 when a worker could not be looked at.
     """
     journal = open_journal(state_dir)
-    entries = _chosen(read_inventory(inventory) if inventory else _journal_entries(journal), names)
+    entries = _chosen(_inventory_entries(inventory) if inventory else _journal_entries(journal), names)
     found: list[Leftover] = []
     problems = False
     seen: set[tuple[str, ...]] = set()
@@ -56,11 +56,22 @@ def sweep(
     return EXIT_NO_WORKER if problems else EXIT_OK
 
 
+def _inventory_entries(inventory: Path) -> list[WorkerEntry]:
+    """Those of an inventory; the machines of its groups are known to the journal only."""
+    entries = read_inventory(inventory)
+    groups = [entry for entry in entries if entry.type in WORKER_TYPES and is_group(entry.type)]
+    for entry in groups:
+        talk(f"worker {entry.name} is a group of machines: ras-runner sweep without an inventory looks at them")
+    return [entry for entry in entries if entry not in groups]
+
+
 def _journal_entries(journal: Journal) -> list[WorkerEntry]:
     """The workers of all campaigns, those of the latest first."""
     entries: dict[str, WorkerEntry] = {}
     for row in journal.rows("SELECT workers FROM campaigns ORDER BY created DESC"):
         for item in json.loads(row["workers"]):
+            if item.get("gone") or is_group(item["type"]):  # what is left of a group is on its machines
+                continue
             name = str(item["parameters"]["worker_id"])
             entries.setdefault(json.dumps(item, sort_keys=True), WorkerEntry(name, item["type"], item["parameters"]))
     return list(entries.values())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.fleet.pool import why_not
+from ras_runner.workers.registry import WORKER_TYPES, is_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 #: Worker type -> module with ``checks(parameters)``.
 CHECKS = {
+    "aws_ec2": "ras_runner.fleet.checks.aws_ec2",
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
     "psexec": "ras_runner.fleet.checks.psexec",
@@ -159,6 +161,10 @@ def _checks(entry: WorkerEntry) -> list[Check]:
         return [Check("set-up", lambda: Finding(Verdict.FAILED, entry.left_out))]
     if reason := why_not(entry):
         raise InputError(reason)
+    if entry.type in WORKER_TYPES and is_group(entry.type):
+        from ras_runner.fleet.checks import group
+
+        return group.checks(entry.type, entry.parameters)
     if entry.type not in CHECKS:
         raise InputError(
             f"it has an unknown worker type {entry.type!r}", action=f"valid types are {', '.join(sorted(CHECKS))}"

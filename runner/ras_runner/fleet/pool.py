@@ -12,7 +12,7 @@ from ras_runner.workers.registry import WORKER_TYPES, make_workers
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ras_runner.workers.base import Worker
+    from ras_runner.workers.group import AnyWorker
 
 #: Why a host is no worker.
 NO_TYPE = "it is in no worker group and has no ras_worker_type"
@@ -24,12 +24,12 @@ class Pool:
 
     Attributes:
         source: where they come from, for the user.
-        workers: ready to take plans.
+        workers: ready to take plans; groups may have no machine yet.
         left_out: host name -> reason.
     """
 
     source: str
-    workers: tuple[Worker, ...]
+    workers: tuple[AnyWorker, ...]
     left_out: dict[str, str]
 
 
@@ -59,7 +59,7 @@ def make_pool(inventory: Path | None = None, engine: str = "") -> Pool:
     source, entries = worker_entries(inventory, engine)
     left_out = {entry.name: reason for entry in entries if (reason := why_not(entry))}
     meant = [entry for entry in entries if entry.name not in left_out]
-    workers: list[Worker] = []
+    workers: list[AnyWorker] = []
     for entry, made in zip(meant, make_workers([(entry.type, entry.parameters) for entry in meant]), strict=True):
         if isinstance(made, InputError):  # for the user, whatever the other hosts are
             raise InputError(made.cause, action=made.action, step=made.step, host=made.host or entry.name) from made

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 #: Parameters that may only be references to secrets (roles/worker_report checks the same).
-SECRET_NAMES = re.compile("pass|secret|token")
+SECRET_NAMES = re.compile("pass|secret|(?<!launch_)token")
 _STEP = "read workers file"
 
 

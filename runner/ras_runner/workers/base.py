@@ -69,30 +69,23 @@ class WorkerSpec(BaseModel):
 
 
 @dataclass(frozen=True)
-class Worker:
-    """A worker that is ready to take plans.
+class PlanRunner:
+    """What plans need to know of a worker, or of a group's machines before there is one.
 
     Attributes:
         type: its type, as in ``init_ras_worker(type, ...)``.
         spec: what it was told.
         engine: how plans are computed there.
-        transport: how files and commands reach it.
     """
 
     type: str
     spec: WorkerSpec
     engine: Engine
-    transport: Transport
 
     @property
     def worker_id(self) -> str:
         """Its name."""
         return self.spec.worker_id
-
-    @property
-    def hostname(self) -> str:
-        """The machine's name."""
-        return self.transport.host
 
     @property
     def queue_priority(self) -> int:
@@ -118,6 +111,22 @@ class Worker:
     def max_parallel_plans(self) -> int:
         """Slots with ``cores_per_plan`` cores each."""
         return self.spec.slots()
+
+
+@dataclass(frozen=True)
+class Worker(PlanRunner):
+    """A worker that is ready to take plans.
+
+    Attributes:
+        transport: how files and commands reach it.
+    """
+
+    transport: Transport
+
+    @property
+    def hostname(self) -> str:
+        """The machine's name."""
+        return self.transport.host
 
     def attempt_folder(self, attempt: str) -> PurePath:
         """Where an attempt lives on the worker."""

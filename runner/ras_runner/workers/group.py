@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from ras_runner.workers.base import WorkerSpec
+from ras_runner.workers.base import PlanRunner, Worker, WorkerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ras_runner.engines.base import Engine
+
+
+_LONGEST_NAME = 32
+#: What members are told as their group is, unless the group itself says otherwise.
+_OF_THE_GROUP = (
+    "cores_per_plan",
+    "max_parallel_plans",
+    "queue_priority",
+    "process_priority",
+    "preprocess_on_host",
+    "store_limit",
+)
 
 
 class MachineState(StrEnum):
@@ -75,6 +88,7 @@ class GroupSpec(WorkerSpec):
         idle_minutes: a machine without a plan for so long is given back.
         ready_minutes: a machine that cannot be used so long after it was asked for is replaced.
         on_demand_after: a plan that has lost so many machines to the cloud waits for one that is not taken away.
+        look_seconds: how often the cloud is asked how its machines are.
     """
 
     min_machines: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -82,6 +96,7 @@ class GroupSpec(WorkerSpec):
     idle_minutes: Annotated[float, Field(gt=0)] = 10.0
     ready_minutes: Annotated[float, Field(gt=0)] = 15.0
     on_demand_after: Annotated[int, Field(ge=1)] = 2
+    look_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
 
     @model_validator(mode="after")
     def _some_machines(self) -> Self:
@@ -89,9 +104,15 @@ class GroupSpec(WorkerSpec):
             raise ValueError(f"min_machines is {self.min_machines}, and max_machines only {self.max_machines}")
         return self
 
+    @model_validator(mode="after")
+    def _room_for_machine_names(self) -> Self:
+        if len(self.worker_id) > _LONGEST_NAME:
+            raise ValueError(f"worker_id has more than {_LONGEST_NAME} characters, and machines are named after it")
+        return self
+
 
 class WorkerGroup(Protocol):
-    """A group of machines in a cloud. Calls may be repeated; each asks the cloud anew.
+    """A group of machines in a cloud. Calls may be repeated, and come from several threads; each asks the cloud anew.
 
     Every method raises TransientError (throttled, no answer: ask later) or OperatorError (credentials, rights, the
     group has gone: a person must act); both say which call of which cloud failed and why.
@@ -134,3 +155,29 @@ class WorkerGroup(Protocol):
         Raises:
             TransientError: also while the machine has not told its host key yet.
         """
+
+
+#: What plans may be sent to.
+AnyWorker: TypeAlias = Worker | WorkerGroup
+
+
+def plan_runner(worker: AnyWorker) -> PlanRunner:
+    """What plans need to know of a worker or of a group."""
+    return worker if isinstance(worker, Worker) else PlanRunner(worker.type, worker.spec, worker.engine)
+
+
+def member_name(group: str, machine: str) -> str:
+    """Worker id of a machine: what it may not hold becomes ``-``, of a long name the end is kept."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", machine)
+    return f"{group}-{plain[-(63 - len(group)) :]}"
+
+
+def member_parameters(group: WorkerGroup, machine: Machine) -> tuple[str, dict[str, Any]]:
+    """Worker type and parameters of a running machine: those of its group, and its name.
+
+    Raises:
+        TransientError, OperatorError: as :meth:`WorkerGroup.member`.
+    """
+    worker_type, own = group.member(machine)
+    shared = {name: getattr(group.spec, name) for name in _OF_THE_GROUP}
+    return worker_type, {**shared, **own, "worker_id": member_name(group.spec.worker_id, machine.id)}

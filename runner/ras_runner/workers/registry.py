@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ras_runner.workers.base import Worker, WorkerSpec
+    from ras_runner.workers.group import AnyWorker
 
 #: Workers that are made at once: hosts that do not answer take 15 s each.
 _AT_ONCE = 32
@@ -24,7 +25,7 @@ class WorkerType:
     """Where a worker type's constructor is.
 
     Attributes:
-        module, function: ``function(parameters) -> Worker``.
+        module, function: ``function(parameters) -> Worker``, or a ``WorkerGroup``.
         spec: the model of its parameters, in the same module.
         extra: the pip extra that brings its libraries; empty when the base install has them.
     """
@@ -36,6 +37,7 @@ class WorkerType:
 
 
 WORKER_TYPES: dict[str, WorkerType] = {
+    "aws_ec2": WorkerType("ras_runner.workers.aws_ec2", "init_aws_ec2_group", "aws", spec="AwsEc2Spec"),
     "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker", spec="DockerSpec"),
     "local": WorkerType("ras_runner.workers.local", "init_local_worker", spec="LocalSpec"),
     "psexec": WorkerType("ras_runner.workers.psexec", "init_psexec_worker", "windows", spec="PsExecSpec"),
@@ -44,18 +46,21 @@ WORKER_TYPES: dict[str, WorkerType] = {
 }
 
 
-def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
-    """A worker of a type.
+def make_any_worker(worker_type: str, parameters: Mapping[str, Any]) -> AnyWorker:
+    """A worker, or a group of machines, of a type.
 
     Raises:
         InputError: unknown type or parameter; the valid ones are listed.
         OperatorError: its engine is not installed.
     """
+    from ras_runner.workers.group import plan_runner
+
     entry = _entry(worker_type)
-    worker: Worker = getattr(import_module(entry.module), entry.function)(parameters)
-    if worker.spec.preprocess_on_host and not worker.needs_prepared:
+    worker: AnyWorker = getattr(import_module(entry.module), entry.function)(parameters)
+    seen = plan_runner(worker)
+    if seen.spec.preprocess_on_host and not seen.needs_prepared:
         raise InputError(
-            f"worker {worker.worker_id} cannot have preprocess_on_host: {worker.engine.name} cannot start from "
+            f"worker {seen.worker_id} cannot have preprocess_on_host: {seen.engine.name} cannot start from "
             "prepared files there",
             step="init worker",
             action="leave it out; it is for Linux workers with the engine hecras-linux (give its version) or standin",
@@ -63,16 +68,42 @@ def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
     return worker
 
 
-def make_workers(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Worker | RasRunnerError]:
+def make_worker(worker_type: str, parameters: Mapping[str, Any]) -> Worker:
+    """A worker of a type that is no group; errors as for :func:`make_any_worker`."""
+    from ras_runner.workers.base import Worker
+
+    made = None if is_group(worker_type) else make_any_worker(worker_type, parameters)
+    if isinstance(made, Worker):
+        return made
+    raise InputError(
+        f"{worker_type} is a group of machines, and one machine is meant",
+        step="init worker",
+        action=f"valid types are {', '.join(sorted(name for name in WORKER_TYPES if not is_group(name)))}",
+    )
+
+
+def is_group(worker_type: str) -> bool:
+    """Whether workers of a type are groups of machines.
+
+    Raises:
+        InputError: unknown type; the valid ones are listed.
+    """
+    from ras_runner.workers.group import GroupSpec
+
+    entry = _entry(worker_type)
+    return issubclass(getattr(import_module(entry.module), entry.spec), GroupSpec)
+
+
+def make_workers(wanted: Sequence[tuple[str, Mapping[str, Any]]]) -> list[AnyWorker | RasRunnerError]:
     """Workers of these types and parameters, made at once: one that does not answer holds up no other.
 
     Returns:
         For each the worker, or why there is none.
     """
 
-    def made(one: tuple[str, Mapping[str, Any]]) -> Worker | RasRunnerError:
+    def made(one: tuple[str, Mapping[str, Any]]) -> AnyWorker | RasRunnerError:
         try:
-            return make_worker(*one)
+            return make_any_worker(*one)
         except RasRunnerError as error:
             return error
 

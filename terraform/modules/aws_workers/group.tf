@@ -2,7 +2,7 @@ resource "aws_autoscaling_group" "workers" {
   name                      = var.name
   min_size                  = 0
   max_size                  = var.max_workers
-  desired_capacity          = var.workers
+  desired_capacity          = var.workers # null, as on_demand_base below: what the controller has made of it stays
   vpc_zone_identifier       = var.subnet_ids
   health_check_type         = "EC2"
   wait_for_capacity_timeout = "15m"
@@ -37,7 +37,7 @@ resource "aws_autoscaling_group" "workers" {
   }
 
   dynamic "tag" {
-    for_each = merge(local.tags, { Name = "${var.name}-worker" })
+    for_each = local.machine_tags
 
     content {
       key                 = tag.key
@@ -56,8 +56,8 @@ resource "aws_autoscaling_group" "workers" {
 
   lifecycle {
     precondition {
-      condition     = var.workers <= var.max_workers
-      error_message = "workers (${var.workers}) is more than max_workers (${var.max_workers})."
+      condition     = coalesce(var.workers, 0) <= var.max_workers
+      error_message = "workers (${coalesce(var.workers, 0)}) is more than max_workers (${var.max_workers})."
     }
     precondition {
       condition     = timecmp(var.expires_at, plantimestamp()) > 0

@@ -45,6 +45,9 @@ locals {
       region        = data.aws_region.this.name
       worker_folder = local.worker_folder
     })
+    tell_notice = templatefile("${path.module}/templates/tell-notice.sh.tftpl", {
+      worker_folder = local.worker_folder
+    })
     }) : templatefile("${path.module}/templates/worker.ps1.tftpl", {
     bucket        = aws_s3_bucket.staging.bucket
     hosts         = local.hosts
@@ -115,7 +118,7 @@ resource "aws_launch_template" "worker" {
 
     content {
       resource_type = tag_specifications.value
-      tags          = merge(local.tags, { Name = "${var.name}-worker" })
+      tags          = local.machine_tags
     }
   }
 }

@@ -10,6 +10,10 @@ locals {
     "ras-runner:launch-token" = var.launch_token
   }
   linux = var.worker_system == "linux"
+  # of machines and their disks: what inventory/aws_ec2.yml reads
+  machine_tags = merge(
+    local.tags, { Name = "${var.name}-worker" }, local.linux ? { "ras-runner:docker-image" = var.docker_image } : {}
+  )
 }
 
 data "aws_caller_identity" "this" {}

@@ -122,6 +122,7 @@ def test_groups_give_the_worker_type(tmp_path: Path):
     path = tmp_path / "lab.yml"
     path.write_text("".join(f"{group}: {{hosts: {{{group}-1: {{}}}}}}\n" for group in GROUP_TYPES))
     assert {entry.name: entry.type for entry in read_inventory(path)} == {
+        "aws_ec2_workers-1": "aws_ec2",
         "local-1": "local",
         "docker_workers-1": "docker",
         "ssh_workers-1": "ssh",
