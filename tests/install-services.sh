@@ -116,6 +116,22 @@ azurerm_folder() {
     "$("$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')"
 }
 
+# Policy checks of the modules (tests/terraform/test_policy.py), in a virtual environment of its own: 220 MB.
+checkov_package=checkov==3.3.30
+checkov_folder() {
+  printf '%s/checkov-%s-%s\n' "$cache" "${checkov_package#*==}" \
+    "$("$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')"
+}
+
+checkov() {
+  local folder
+  folder=$(checkov_folder)
+  [ ! -e "$folder/complete" ] || return 0
+  quietly "virtual environment $folder" "${root[@]}" "$python" -m venv --clear "$folder"
+  quietly "install of $checkov_package" "${root[@]}" "$folder/bin/python" -m pip install --no-compile "$checkov_package"
+  quietly "install of $checkov_package" "${root[@]}" touch "$folder/complete"
+}
+
 # The schema of user data, out of Debian's package. The package itself is not installed: it would set up this machine
 # anew at its next boot.
 cloud_init() {
@@ -145,6 +161,7 @@ terraform() {
   fi
   quietly "link to providers" "${root[@]}" ln -sfn "$plugin" "$cache/terraform-plugins"
   cloud_init
+  checkov
   apt_install curl # of the machines' own scripts
   folder=$(azurerm_folder)
   if [ ! -e "$folder/complete" ]; then
@@ -248,6 +265,11 @@ fi
 # For tests/docker/daemon.py: the same.
 if [ "${1:-}" = docker-base ]; then
   docker_base
+  exit
+fi
+# For tests/terraform/test_policy.py: the same.
+if [ "${1:-}" = checkov-folder ]; then
+  checkov_folder
   exit
 fi
 # For tests/terraform/azure.py: the same.

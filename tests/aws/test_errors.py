@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from botocore import exceptions as e
+from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 from tests.aws.conftest import REGION, Aws
 
@@ -36,6 +37,12 @@ REFUSALS = [
      OperatorError, "quota .* is used up: .* limit of 32", "Service Quotas"),
     ("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", 400, OperatorError, "quota", "instance_types"),
     ("OptInRequired", "You are not subscribed to this service", 401, OperatorError, "may not use", "console"),
+    ("ValidationError", "The instance i-1 is not in InService or EnteringStandby or Standby.", 400, TransientError,
+     "the group has changed meanwhile", "looked at again"),
+    ("ValidationError", "Instance Id not found - No managed instance found for instance ID: i-1", 400, TransientError,
+     "has changed meanwhile", "looked at again"),
+    ("ValidationError", "New SetDesiredCapacity value 5 is above max value 0 for the AutoScalingGroup.", 400,
+     TransientError, "has changed meanwhile", "looked at again"),
     ("ValidationError", "1 validation error detected\n\x1b[31m", 400, OperatorError,
      r"refused autoscaling:DescribeAutoScalingGroups: ValidationError: 1 validation error detected \[31m", "console"),
 ]  # fmt: skip
@@ -90,6 +97,8 @@ def test_next_call_works_after_a_refusal(aws: Aws) -> None:
         (e.EndpointConnectionError(endpoint_url="https://x"), TransientError, "does not answer"),
         (e.ProxyConnectionError(proxy_url="http://proxy", error="refused"), TransientError, "does not answer"),
         (e.ParamValidationError(report="x"), OperatorError, "cannot be called"),
+        (ResponseParserError("invalid XML received: <!doctype html>"), TransientError, "is not AWS: invalid XML"),
+        (ValueError("Invalid endpoint: nonsense"), OperatorError, "cannot be called: Invalid endpoint: nonsense"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
@@ -112,6 +121,12 @@ def test_errors_that_are_not_of_aws_stay_what_they_are() -> None:
     assert explained(ours, call="c", where="w", step="s", region=REGION) is ours
     with pytest.raises(TypeError):
         explained(KeyError("x"), call="c", where="w", step="s", region=REGION)
+
+
+def test_endpoint_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    with pytest.raises(OperatorError, match="Invalid endpoint: nonsense"):
+        init_aws_ec2_group(Aws(tmp_path).parameters())
 
 
 def test_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import asyncssh
 import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.response import StreamingBody
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult
 from moto.ec2.responses.spot_instances import SpotInstances
@@ -229,7 +231,9 @@ class TestEnd:
 
 class TestMember:
     def test_is_a_docker_worker_whose_host_key_is_known(self, aws: Aws, host_key: bytes) -> None:
-        group = aws.group(ssh_key_path="/keys/burst", memory_per_plan="2g", queue_priority=3, worker_id="cloud")
+        key = aws.folder / "key"
+        key.touch()
+        group = aws.group(ssh_key_path=str(key), memory_per_plan="2g", queue_priority=3, worker_id="cloud")
         machine = group.look().machines[0]
         aws.put_host_key(machine.id, host_key)
 
@@ -240,7 +244,7 @@ class TestMember:
         assert isinstance(spec, DockerSpec)
         assert spec.docker_host == f"ssh://ras@{machine.address}"
         assert (spec.worker_id, spec.queue_priority) == (f"cloud-{machine.id}", 3)
-        assert (spec.memory_per_plan, str(spec.ssh_key_path)) == ("2g", "/keys/burst")
+        assert (spec.memory_per_plan, str(spec.ssh_key_path)) == ("2g", str(key))
         assert (spec.docker_image, spec.engine) == ("ras-standin", "standin")
         assert spec.worker_folder == "/var/lib/ras-runner/worker"
         assert "cores_total" not in parameters, "each machine says itself what it has"
@@ -280,6 +284,32 @@ class TestMember:
             group.member(machine)
         assert not (aws.folder / "keys").exists()
 
+    def test_takes_no_comment_of_the_machine(self, aws: Aws, host_key: bytes) -> None:
+        group = aws.group()
+        machine = group.look().machines[0]
+        aws.put_host_key(machine.id, host_key.strip() + b" a\x0c* " + host_key)
+        text = Path(group.member(machine)[1]["known_hosts"]).read_text(encoding="ascii")
+        assert text == f"{machine.address} {b' '.join(host_key.split()[:2]).decode()}\n", "no key for other hosts"
+
+    def test_says_when_the_hosts_on_the_way_cannot_be_known(self, aws: Aws, host_key: bytes) -> None:
+        group = aws.group(proxy_jump="jump.example", known_hosts=str(aws.folder))
+        machine = group.look().machines[0]
+        aws.put_host_key(machine.id, host_key)
+        with pytest.raises(OperatorError, match=r"known hosts .* cannot be read: .*\n.*proxy_jump"):
+            group.member(machine)
+
+    def test_says_when_its_object_breaks_off(self, aws: Aws, host_key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        group = aws.group()
+        machine = group.look().machines[0]
+        aws.put_host_key(machine.id, host_key)
+
+        def broken(self: StreamingBody, amt: int | None = None) -> bytes:
+            raise ReadTimeoutError(endpoint_url="https://s3")
+
+        monkeypatch.setattr(StreamingBody, "read", broken)
+        with pytest.raises(TransientError, match="AWS does not answer s3:GetObject"):
+            group.member(machine)
+
     def test_takes_one_line_of_what_holds_more(self, aws: Aws, host_key: bytes) -> None:
         group = aws.group()
         machine = group.look().machines[0]
@@ -296,7 +326,10 @@ class TestMember:
         with pytest.raises(TransientError, match="on its way out"):
             group.member(gone)
 
-    def test_of_windows_is_a_winrm_worker_with_its_certificate_pinned(self, aws: Aws) -> None:
+    def test_of_windows_is_a_winrm_worker_with_its_certificate_pinned(
+        self, aws: Aws, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WINDOWS_PASSWORD", "hunter2")
         group = _windows(aws)
         machine = group.look().machines[0]
         fingerprint = hashlib.sha256(b"certificate").hexdigest()
@@ -363,6 +396,7 @@ class TestInit:
             ({"docker_image": None}, "docker_image: Field required"),
             ({"engine": "hecras-linux"}, "hecras-linux needs version"),
             ({"passwort": "x"}, "unknown parameter 'passwort'"),
+            ({"proxy_jump": "a b"}, "proxy_jump: .* is not user@host:port"),
             ({"profile": "nobody"}, "The config profile .nobody. could not be found"),
             ({"os": "windows", "password": "hunter2", "version": "6.6"}, "password"),
         ],
@@ -378,6 +412,12 @@ class TestInit:
         monkeypatch.setitem(__import__("sys").modules, "boto3", None)
         with pytest.raises(OperatorError, match=r"pip install ras-runner\[aws\]"):
             aws.group()
+
+    def test_says_when_a_key_or_a_password_is_not_there(self, aws: Aws) -> None:
+        with pytest.raises(OperatorError, match=r"there is no key file .*gone.pem\n.*ssh_public_key"):
+            aws.group(ssh_key_path=str(aws.folder / "gone.pem"))
+        with pytest.raises(OperatorError, match="WINDOWS_PASSWORD"):
+            _windows(aws)
 
     def test_says_when_the_bucket_is_not_there(self, aws: Aws) -> None:
         with pytest.raises(OperatorError, match=r"no such staging bucket .*\n.*terraform output staging_bucket"):

@@ -58,6 +58,7 @@ def test_shortage_is_what_the_latest_launch_says() -> None:
     assert shortage(failed, activity(2, "InProgress", what="Terminating EC2 instance: i-1")), "no launch"
     assert shortage(activity(21, "Failed", "InsufficientInstanceCapacity")) == "", "too old"
     assert shortage(activity(1, "InProgress")) == ""
+    assert shortage(failed, activity(1, "InProgress"), activity(2, "Cancelled")), "not over yet, or taken back"
     assert shortage() == ""
 
 

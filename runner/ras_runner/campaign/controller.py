@@ -44,17 +44,19 @@ from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from ras_runner.campaign.campaigns import CampaignSettings
     from ras_runner.campaign.journal import Journal
+    from ras_runner.campaign.membership import Member
     from ras_runner.campaign.prepared import PreparedStore
     from ras_runner.campaign.scheduler import Decision, Event
     from ras_runner.hashing import FileHasher
     from ras_runner.hecras.plan import Plan
     from ras_runner.transports.base import Status
     from ras_runner.workers.base import Worker
+    from ras_runner.workers.group import WorkerGroup
 
 Reported: TypeAlias = Report | Looked | Made | GroupLooked | MemberMade
 
@@ -97,8 +99,8 @@ class Controller:
         self._watch = Watch(self._reports.put)
         fitness = Fitness(self.plans, self.prepared)
         of_all = (self.workers, self.scheduler, self.settings, fitness, self._reports.put)
-        self.groups = Groups(*of_all, self.say)
-        self._members = Members(self.campaign, self.groups, *of_all, self.say)
+        self._groups = Groups(*of_all, self.say)
+        self._members = Members(self.campaign, self._groups, *of_all, self.say)
         #: Worker -> attempts that ended as lost while it could not be looked at: they may still run there.
         self._given_up: dict[str, list[Attempt]] = {}
         self._stagers = {name: Stager(worker, self.hasher, self.say) for name, worker in self.workers.items()}
@@ -113,6 +115,17 @@ class Controller:
         #: Attempt -> fraction that is done, where the journal does not have it yet.
         self._progress: dict[str, float] = {}
         self._next_requests = self._next_progress = 0.0
+
+    def add_group(self, group: WorkerGroup, members: Sequence[Member]) -> None:
+        """Look after a group of cloud machines.
+
+        Args:
+            group: the group.
+            members: its machines that the campaign knows.
+        """
+        self._groups.add(group, members)
+        for member in members:
+            self._watch.look_for_notices(member.worker_id)
 
     def run(self, events: list[Event], attached: list[Attempt], seen_event: int) -> None:
         """Run until every task has an outcome.
@@ -140,20 +153,20 @@ class Controller:
                     attempt.stopping = "interrupted"
             for lanes in (self._staging, self._finishing):
                 lanes.shutdown(cancel=True)
-            self.groups.close()
+            self._groups.close()
             raise
         finally:
             self._watch.close()
         for lanes in (self._staging, self._finishing):
             lanes.shutdown()
         self.journal.record(self.campaign, "campaign-finished")
-        self.groups.release()
+        self._groups.release()
 
     def _turn(self) -> None:
         """Wait for a report or the next look, and deal with what there is. Nothing here waits for a worker."""
         records: list[tuple[str, dict[str, Any]]] = []
         events: list[Event] = []
-        for late in self.groups.overdue():
+        for late in self._groups.overdue():
             events += self._close(late, records)
         for report in self._wait():
             if isinstance(report, Fatal):
@@ -168,7 +181,7 @@ class Controller:
                 events += self._joined(report, records)
             elif isinstance(report, GroupLooked | MemberMade):
                 events += self._group_changed(report, records)
-            elif end := self.groups.judged(report):
+            elif end := self._groups.judged(report):
                 events += self._close(end, records)
         if not any(isinstance(event, WorkerJoined) for event in events):  # the scheduler has to know of it first
             events += self._requests(records)
@@ -285,7 +298,7 @@ class Controller:
         for attempt in looked.attempts:
             if attempt.id in looked.found and self._runs(attempt):
                 self._judge(attempt, looked.found[attempt.id])
-        return self.groups.noticed(looked.worker, looked.notice) if looked.notice else []
+        return self._groups.noticed(looked.worker, looked.notice) if looked.notice else []
 
     def _runs(self, attempt: Attempt) -> bool:
         """False when it has ended, or was given up, while it was being looked at."""
@@ -377,7 +390,7 @@ class Controller:
         if end.unpublished:
             records.append(("attempt-unpublished", {"attempt": attempt.id, "message": reason}))
         else:
-            gone = bool(self.groups.gone(attempt.worker.worker_id))
+            gone = bool(self._groups.gone(attempt.worker.worker_id))
             keep = bool(attempt.launched) and not end.outcome.success and end.outcome is not Outcome.CANCELLED
             if keep and not gone:
                 reason += f"\n  log: {self._work.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
@@ -451,7 +464,7 @@ class Controller:
         self, report: GroupLooked | MemberMade, records: list[tuple[str, dict[str, Any]]]
     ) -> list[Event]:
         """Take in machines that can be used; what ran on those that are gone is preempted."""
-        change = self.groups.take(report, records)
+        change = self._groups.take(report, records)
         events = change.events
         for name in change.joined:
             self._begin_worker(name)
@@ -464,7 +477,7 @@ class Controller:
 
     def _preempt(self, worker: str, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:
         """End what was launched on a machine, when that is gone; should it come back, it is stopped there first."""
-        reason = self.groups.gone(worker)
+        reason = self._groups.gone(worker)
         events: list[Event] = []
         for attempt in [a for a in self._running.values() if reason and a.worker.worker_id == worker]:
             self._given_up.setdefault(worker, []).append(attempt)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: A machine that the cloud does not list is gone after so many looks: one list may be short of it.
 _MISSING_LOOKS = 2
+#: Looks after which all that have joined are protected again: the cloud may not have been ready for it.
+_PROTECT_LOOKS = 30
 _DOWN = (MachineState.ENDING, MachineState.GONE)
 
 
@@ -47,6 +49,7 @@ class Elastic:
         #: Machines that take no plans any more.
         self._left: set[str] = set()
         self._protected: set[str] = set()
+        self._protected_at = math.inf
         #: Machine -> when it was to be ended.
         self._ended: dict[str, float] = {}
         self._asked = Resize(-1, 0)
@@ -96,8 +99,8 @@ class Elastic:
         return "drained" if self._closing else self._health.hopeless(now)
 
     def brings_steady(self, now: float) -> bool:
-        """Whether machines that are not taken away were asked for and may come."""
-        return self._asked.on_demand > 0 and not self._closing and not self._health.holds_back(now)
+        """Whether machines that are not taken away may be had from it."""
+        return self._health.gives_steady and not self._closing and not self._health.holds_back(now)
 
     def decide(self, look: Look) -> list[Action]:
         """What is to be done after a look."""
@@ -193,7 +196,9 @@ class Elastic:
                 room -= 1
                 yield Join(machine)
         ours = {machine.id for machine in staying if machine.id in look.joined}
-        if new := ours - self._protected:
+        again = look.now - self._protected_at >= _PROTECT_LOOKS * self.spec.look_seconds
+        if new := ours if again else ours - self._protected:
+            self._protected_at = look.now
             yield Protect(frozenset(new), on=True)
         self._protected = ours
 

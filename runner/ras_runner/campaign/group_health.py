@@ -22,7 +22,7 @@ NEVER_STEADY = 3
 TRIES = 6
 #: Looks until a group that was short is tried again; doubled each time, up to the second figure.
 _PAUSE, _LONGEST_PAUSE = 12, 96
-#: So many times ``ready_minutes`` without any machine, and a group is not counted on.
+#: So many times ``ready_minutes`` without any machine, and a group is not counted on; or without a steady one.
 _PATIENCE = 4
 
 
@@ -51,6 +51,7 @@ class Health:
         self._none_since: float | None = None
         self._unsteady: set[str] = set()
         self._steady_asked: float | None = None
+        self._never_steady = False
 
     def failed(self, error: Exception, now: float) -> None:
         """The cloud could not be asked, or did not do as it was told."""
@@ -106,8 +107,8 @@ class Health:
 
     @property
     def gives_steady(self) -> bool:
-        """False when it gave only machines that may be taken away, although others were asked for."""
-        return len(self._unsteady) < NEVER_STEADY
+        """False when others were asked for, and only machines came that may be taken away, or none for too long."""
+        return not self._never_steady
 
     def lacking_steady(self, look: Look, machines: Collection[Machine]) -> int:
         """How many machines that are not taken away are still to come."""
@@ -139,9 +140,14 @@ class Health:
         return [Tell(f"{self._shortage}; it is tried again in {self._pause / 60.0:.1f} min")]
 
     def _look_for_steady(self, look: Look, alive: Sequence[Machine]) -> list[Tell]:
-        if self._steady_asked is None or not self.gives_steady or not self.lacking_steady(look, alive):
+        if not self.lacking_steady(look, alive):
+            self._steady_asked = None
+            self._unsteady.clear()
+        if self._steady_asked is None:
             return []
         self._unsteady |= {m.id for m in alive if m.spot and self._seen[m.id] > self._steady_asked}
-        if self.gives_steady:
+        waited = look.now - self._steady_asked
+        if len(self._unsteady) < NEVER_STEADY and waited <= _PATIENCE * self._spec.ready_minutes * 60.0:
             return []
-        return [Tell("only machines come that may be taken away, although others were asked for: plans go there")]
+        self._never_steady = True
+        return [Tell("no machines come that are not taken away, although they were asked for: plans go to the others")]

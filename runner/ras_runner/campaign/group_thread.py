@@ -104,16 +104,19 @@ class GroupThread:
             return _typed(error, self._group)
 
     def _do(self, actions: Sequence[Action]) -> RasRunnerError | None:
-        """One after the other; after an error the rest is left to the next look."""
+        """All of them, whatever comes of one: a right that is missing for one is not missing for all."""
+        errors = [error for action in actions if (error := self._done(action))]
+        return errors[0] if errors else None
+
+    def _done(self, action: Action) -> RasRunnerError | None:
         try:
-            for action in actions:
-                match action:
-                    case Resize(machines, on_demand):
-                        self._group.resize(machines, on_demand)
-                    case Protect(machines, on):
-                        self._group.protect(machines, on=on)
-                    case End(machine, replace):
-                        self._group.end(machine, replace=replace)
+            match action:
+                case Resize(machines, on_demand):
+                    self._group.resize(machines, on_demand)
+                case Protect(names, on):
+                    self._group.protect(names, on=on)
+                case End(machine, replace):
+                    self._group.end(machine, replace=replace)
         except Exception as error:  # as above
             return _typed(error, self._group)
         return None

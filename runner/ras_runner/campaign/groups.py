@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 Records = list[tuple[str, dict[str, Any]]]
 #: Machines that are tried at once: those that do not answer take 15 s each.
 _AT_ONCE = 32
+#: How long a cloud may take to say whether it has taken a machine away: it may be late by a look; seconds.
+_DOUBT_LOOKS, _DOUBT_SECONDS = 2, 60.0
+#: An error that was not seen for so long is told anew.
+_SAY_AGAIN_SECONDS = 900.0
 #: How long the end of a campaign waits for a group to be brought back to its minimum, seconds.
 _RELEASE_SECONDS = 30.0
 
@@ -82,8 +86,8 @@ class _Group:
     thread: GroupThread
     members: dict[str, str] = field(default_factory=dict)
     making: set[str] = field(default_factory=set)
-    #: The last error that the user was told.
-    said: str = ""
+    #: The last error that the user was told, and when it was seen last.
+    said: tuple[str, float] = ("", 0.0)
 
 
 @dataclass(slots=True)
@@ -93,6 +97,8 @@ class _Doubt:
     end: Ended
     group: str
     since: float
+    #: Looks begun since then that had the machine still.
+    looks: int = 0
 
 
 @dataclass
@@ -172,14 +178,9 @@ class Groups:
             self._made(known, report, records, change)
             return change
         if isinstance(report.found, RasRunnerError):
-            known.core.failed(report.found, time.time())
-            if known.said != str(report.found):
-                known.said = str(report.found)
-                self.say(f"group {report.group}: {report.found}")
+            self._failed(known, report.found)
         else:
-            known.said = ""
-            look = self._seen(known, report.found)
-            self._act(known, known.core.decide(look), records, change)
+            self._act(known, known.core.decide(self._seen(known, report.found)), records, change)
         change.events.append(self.expecting())
         self._settle(report, change)
         return change
@@ -204,7 +205,7 @@ class Groups:
         """Ends that were kept back for too long: they are taken as they are. To be asked at the begin of each turn."""
         self._fresh.clear()
         now = time.monotonic()
-        late = [doubt for doubt in self._doubts if now - doubt.since > self.settings.lost_after]
+        late = [doubt for doubt in self._doubts if now - doubt.since > _DOUBT_SECONDS]
         self._doubts = [doubt for doubt in self._doubts if doubt not in late]
         return [doubt.end for doubt in late]
 
@@ -238,6 +239,14 @@ class Groups:
         for known in self._groups.values():
             known.thread.close()
 
+    def _failed(self, known: _Group, error: RasRunnerError) -> None:
+        """The user is told once, and again when it comes back after a while."""
+        now, (said, at) = time.time(), known.said
+        known.core.failed(error, now)
+        if str(error) != said or now - at > _SAY_AGAIN_SECONDS:
+            self.say(f"group {known.group.spec.worker_id}: {error}")
+        known.said = (str(error), now)
+
     def _seen(self, known: _Group, view: GroupView) -> Look:
         held = self.scheduler.held()
         joined = {
@@ -262,9 +271,10 @@ class Groups:
         steady, wanted = self.scheduler.want_steady, dict[str, tuple[int, int]]()
         for name in order:
             machines = math.ceil((shares[name] + runs[name]) / slots[name])
-            on_demand = min(math.ceil(steady / slots[name]), machines)
-            steady -= on_demand * slots[name]
-            wanted[name] = (machines, max(on_demand, 0))
+            able = self._groups[name].core.brings_steady(now)
+            on_demand = min(math.ceil(steady / slots[name]), machines) if able else 0
+            steady = max(steady - on_demand * slots[name], 0)
+            wanted[name] = (machines, on_demand)
         return wanted
 
     def _slots(self, known: _Group) -> int:
@@ -347,20 +357,21 @@ class Groups:
             known.thread.look_now()  # it is to be protected
 
     def _settle(self, looked: GroupLooked, change: Change) -> None:
-        """Take the ends of those lost attempts which the look was begun after."""
+        """Take the ends of lost attempts of which it is clear now whether their machine is gone."""
         known, kept = self._groups[looked.group], list[_Doubt]()
         noticed = {worker for machine, worker in known.members.items() if known.core.is_noticed(machine)}
         for doubt in self._doubts:
             worker = doubt.end.attempt.worker.worker_id
-            if doubt.group != looked.group or doubt.since > looked.began:
-                kept.append(doubt)
-            elif worker in self._gone or worker in noticed:
+            doubt.looks += doubt.group == looked.group and doubt.since <= looked.began
+            if worker in self._gone or worker in noticed:
                 why = self._gone.get(worker, "the cloud was about to take its machine away")
                 change.settled.append(_preempted(doubt.end, why))
-            else:
+            elif doubt.looks >= _DOUBT_LOOKS:
                 change.settled.append(doubt.end)
+            else:
+                kept.append(doubt)
         self._doubts = kept
-        if any(doubt.group == looked.group for doubt in kept):
+        if any(doubt.group == looked.group and not doubt.looks for doubt in kept):
             known.thread.look_now()
 
 

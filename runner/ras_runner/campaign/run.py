@@ -242,7 +242,7 @@ class _Run:
         )
         for group in self.groups:
             name = group.spec.worker_id
-            controller.groups.add(group, [m for m in self.known.values() if m.group == name and not m.gone])
+            controller.add_group(group, [m for m in self.known.values() if m.group == name and not m.gone])
         controller.run(events, attached, seen)
         self._sweep_prepared()
 

@@ -75,6 +75,8 @@ __all__ = [
 
 #: The slot of an attempt that computes no more.
 NO_SLOT = -1
+#: Of so many workers it is said why they are of no use.
+_REASONS = 20
 
 
 @dataclass(slots=True)
@@ -456,7 +458,8 @@ class Scheduler:
 
     def _nobody(self, task: _Task) -> str:
         able = [w for w in self._workers.values() if w.name not in task.unable]
-        reasons = {w.name: w.out or f"it only solves what {w.needs_prepared} has prepared" for w in able}
-        reasons |= {name: out for name, out in self._expecting.groups.items() if name not in task.unable}
-        why = "; ".join(sorted(f"{name}: {reason}" for name, reason in reasons.items()))
+        groups = [f"{name}: {out}" for name, out in self._expecting.groups.items() if name not in task.unable]
+        reasons = [f"{w.name}: {w.out or f'it only solves what {w.needs_prepared} has prepared'}" for w in able]
+        more = [f"and {len(reasons) - _REASONS} others"] if len(reasons) > _REASONS else []
+        why = "; ".join([*sorted(groups), *sorted(reasons)[:_REASONS], *more])
         return f"no usable worker is left: {why or 'none has joined that can run it'}"

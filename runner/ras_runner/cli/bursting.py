@@ -158,7 +158,7 @@ def estimate(order: dict[str, Any], state_dir: Path | None, *, as_json: bool) ->
 def spent(burst: str, state_dir: Path | None, *, as_json: bool) -> None:
     """``ras-runner burst cost BURST``."""
     state = open_journal(state_dir).state_dir
-    record = _seen(burst_folder(state, burst).read(), state)[0]
+    record = _seen(burst_folder(state, burst).read())[0]
     found = account_of(record, state).spending(record, time.time())
     if as_json:
         print_json(
@@ -177,7 +177,7 @@ def spent(burst: str, state_dir: Path | None, *, as_json: bool) -> None:
     print_table(f"Burst {record.id} has cost ({found.currency})", ["for", "amount"], rows, right=(1,))
 
 
-def _seen(record: BurstRecord, state: Path) -> tuple[BurstRecord, str]:
+def _seen(record: BurstRecord) -> tuple[BurstRecord, str]:
     """A record with the machines that are there now, and why they could not be looked at."""
     if record.state in (State.DOWN, State.PLANNED):
         return record, ""
@@ -191,8 +191,15 @@ def _seen(record: BurstRecord, state: Path) -> tuple[BurstRecord, str]:
 def status(state_dir: Path | None, *, every: bool, as_json: bool) -> None:
     """``ras-runner burst status``."""
     state = open_journal(state_dir).state_dir
-    records = [folder.read() for folder in burst_folders(state)]
-    rows = [_status_row(*_seen(r, state), state) for r in records if every or r.state is not State.DOWN]
+    rows = []
+    for folder in burst_folders(state):
+        try:
+            record = folder.read()
+        except InputError as error:  # the others are shown
+            talk(str(error))
+            continue
+        if every or record.state is not State.DOWN:
+            rows.append(_status_row(*_seen(record), state))
     if as_json:
         print_json(rows)
         return

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ras_runner.fleet.spending import HardStop, Spending
 
 
-def estimated(order: BurstOrder, place: Place, work: Work | None, out_gb: float, state_dir: Path) -> Estimate:
+def estimated(order: BurstOrder, place: Place, work: Work | None, out_gb: float, prices: Prices) -> Estimate:
     """What the burst will cost.
 
     Args:
         order, place: what is asked, and what the cloud said to it.
         work: what is to be computed; nothing known when None: only the ceiling means something then.
         out_gb: what goes out of the cloud, GB.
-        state_dir: where fetched prices lie.
+        prices: what the cloud charges.
 
     Raises:
         InputError: a price is not known.
@@ -46,7 +46,7 @@ def estimated(order: BurstOrder, place: Place, work: Work | None, out_gb: float,
     stored = order.image_archive.expanduser().stat().st_size / 1e9
     transfer = Transfer(stored, order.ttl / 86400, out_gb)
     plans = work or Work((), "not known: nothing was said of the plans")
-    return estimate(plans, fleet, transfer, order.ttl / 3600, load_prices(order.prices, state_dir))
+    return estimate(plans, fleet, transfer, order.ttl / 3600, prices)
 
 
 def check_affordable(found: Estimate, max_cost: Decimal, *, attended: bool) -> None:

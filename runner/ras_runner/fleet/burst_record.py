@@ -207,18 +207,23 @@ def burst_folders(state_dir: Path) -> list[BurstFolder]:
 
 
 def left_behind(state_dir: Path) -> list[str]:
-    """A sentence on each burst that a controller has died and left, or that outlived its expiry."""
+    """A sentence on each burst that a controller has died and left, or that outlived its expiry; never an error."""
     sentences = []
     for folder in burst_folders(state_dir):
         try:
             record = folder.read()
+            if _is_left(record) and not folder.in_hand():
+                over = record.expires_at <= time.time()
+                ends = f"expired {record.expires}" if over else f"its machines end {record.expires}"
+                sentences.append(f"burst {record.id} is still up ({ends}): ras-runner burst down {record.id}")
         except InputError as error:
             sentences.append(f"{error.cause}: ras-runner burst sweep finds what it had")
-            continue
-        over = record.expires_at <= time.time()
-        wanted = record.state is State.UP and not record.attended and not over
-        if record.state in (State.PLANNED, State.DOWN) or wanted or folder.in_hand():
-            continue
-        ends = f"expired {record.expires}" if over else f"its machines end {record.expires}"
-        sentences.append(f"burst {record.id} is still up ({ends}): ras-runner burst down {record.id}")
+        except (OSError, OperatorError) as error:
+            sentences.append(f"burst {folder.path.name} cannot be looked at: {error}")
     return sentences
+
+
+def _is_left(record: BurstRecord) -> bool:
+    """Whether a burst that nobody has in hand costs money that nobody wants to spend."""
+    wanted = record.state is State.UP and not record.attended and record.expires_at > time.time()
+    return not wanted and record.state not in (State.PLANNED, State.DOWN)

@@ -47,9 +47,13 @@ def _handling(names: list[str], handler: Callable[[int, FrameType | None], None]
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return
-    before = {name: signal.signal(getattr(signal, name), handler) for name in names}
+    numbers = [getattr(signal, name) for name in names]
+    # what is ignored (nohup) stays so
+    before = {number: old for number in numbers if (old := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for name, old in before.items():
-            signal.signal(getattr(signal, name), old)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -11,6 +11,7 @@ from ras_runner.campaign.costs import record_cost
 from ras_runner.campaign.membership import State as Answered
 from ras_runner.campaign.membership import drain_worker
 from ras_runner.errors import InputError, RasRunnerError
+from ras_runner.fleet.spending import HardStop
 
 if TYPE_CHECKING:
     from ras_runner.campaign.journal import Journal
@@ -34,7 +35,7 @@ class Watchman:
     def __init__(self, life: BurstLife, account: Account, journal: Journal) -> None:
         self._life, self._account, self._journal = life, account, journal
         self._over = threading.Event()
-        self._recorded = self._stop_at = 0.0
+        self._recorded, self._stop_at = -_RECORD_EVERY, 0.0
         self._trouble = ""
         #: Why the burst was stopped before its plans were done; empty when it was not.
         self.stopped = ""
@@ -56,42 +57,55 @@ class Watchman:
         for campaign in self._campaigns(running=False):
             record = spending.record(self._life.record.id, self._life.record.cloud, final=final)
             record_cost(self._journal, campaign, record)
-        self._recorded = time.monotonic()
+            self._recorded = time.monotonic()
 
     def _run(self) -> None:
         while not self._over.wait(self._life.tempo.watch):
-            try:
-                self._look()
-            except RasRunnerError as error:  # throttled, credentials expired: time and money go on being counted
-                if error.cause != self._trouble:
-                    self._trouble = error.cause
-                    self._life.say(f"burst {self._life.record.id} cannot be looked at: {error}")
-                self._judge()
+            for step in (
+                self._look,
+                self._judge,
+            ):  # what is not seen costs as it did: time and money go on being counted
+                try:
+                    step()
+                except RasRunnerError as error:
+                    self._tell(error)
+
+    def _tell(self, error: RasRunnerError) -> None:
+        if error.cause != self._trouble:
+            self._trouble = error.cause
+            self._life.say(f"burst {self._life.record.id} cannot be watched: {error}")
 
     def _look(self) -> None:
         self._life.look()
         self._trouble = ""
-        self._judge()
         if time.monotonic() - self._recorded >= _RECORD_EVERY:
             self.record(final=False)
 
     def _judge(self) -> None:
         now = time.time()
-        if self.stopped:
-            if now >= self._stop_at:  # the plans had their time
-                self._life.say(f"burst {self._life.record.id} is taken down now: plans had their time to end")
-                self._over.set()
-                self._life.down()
-            else:
+        if not self.stopped:
+            due = self._due(now)
+            if due.at <= now:
+                self.stopped, self._stop_at = due.why, now + self._life.tempo.stop
+                self._life.say(
+                    f"burst {self._life.record.id} is stopped: {due.why}. What is computed is collected; the rest waits"
+                )
                 self._stop_campaigns()
-            return
-        due = self._account.hard_stop(self._life.record, self._account.spending(self._life.record, now))
-        if due.at <= now:
-            self.stopped, self._stop_at = due.why, now + self._life.tempo.stop
-            self._life.say(
-                f"burst {self._life.record.id} is stopped: {due.why}. What is computed is collected; the rest waits"
-            )
+        elif now < self._stop_at:
             self._stop_campaigns()
+        else:
+            self._over.set()  # should it not come down, the controller tries it again at its end
+            self._life.say(f"burst {self._life.record.id} is taken down now: its plans had their time to end")
+            self._life.down()
+
+    def _due(self, now: float) -> HardStop:
+        """When it has to be stopped; by the time alone when its cost cannot be worked out."""
+        record = self._life.record
+        try:
+            return self._account.hard_stop(record, self._account.spending(record, now))
+        except InputError as error:
+            self._tell(error)
+            return HardStop(record.expires_at - self._life.tempo.stop, "its time to live is over")
 
     def _stop_campaigns(self) -> None:
         """Let no plan go to the burst any more; campaigns that have nothing else stop in an orderly way."""

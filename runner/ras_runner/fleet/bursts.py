@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ras_runner import oscalls
 from ras_runner.errors import OperatorError, RasRunnerError
 from ras_runner.fleet.burst_life import BurstLife, Tempo, make_cloud, seen_machines
-from ras_runner.fleet.burst_money import account_of, check_affordable, estimated
+from ras_runner.fleet.burst_money import Account, check_affordable, estimated
 from ras_runner.fleet.burst_order import BurstOrder, make_order
 from ras_runner.fleet.burst_record import BurstFolder, BurstRecord, State, burst_folder
 from ras_runner.fleet.burst_signals import ended_by_signals
@@ -40,12 +40,14 @@ class Prospect:
         cloud: where.
         place: what the cloud said.
         estimate: what it will cost.
+        account: counts what it does cost.
     """
 
     order: BurstOrder
     cloud: BurstCloud
     place: Place
     estimate: Estimate
+    account: Account
 
 
 def prospect(
@@ -64,15 +66,17 @@ def prospect(
         InputError, OperatorError, TransientError: says what is wrong; nothing was bought.
     """
     from ras_runner.fleet.cost import stated_work
+    from ras_runner.fleet.prices import load_prices
 
     find_program()
     cloud = make_cloud(order.cloud, order.region, order.profile)
     place = cloud.check(order)
     if work is None and order.plans and order.hours_per_plan:
         work = stated_work(order.plans, order.hours_per_plan)
-    found = estimated(order, place, work, out_gb, state_dir)
+    prices = load_prices(order.prices, state_dir)
+    found = estimated(order, place, work, out_gb, prices)
     check_affordable(found, order.max_cost, attended=attended)
-    return Prospect(order, cloud, place, found)
+    return Prospect(order, cloud, place, found, Account(prices, Tempo.from_environment().stop))
 
 
 def begin(asked: Prospect, state_dir: Path, say: Callable[[str], None], *, attended: bool) -> BurstLife:
@@ -115,7 +119,8 @@ def begin(asked: Prospect, state_dir: Path, say: Callable[[str], None], *, atten
 
 
 #: Locks of the bursts that this process has in hand; the operating system frees them when it ends, however it ends.
-_IN_HAND: dict[Path, Any] = {}
+_IN_HAND: dict[Path, contextlib.ExitStack] = {}
+_LOOKED_AT = 0.5
 
 
 def take_in_hand(folder: BurstFolder) -> None:
@@ -124,21 +129,24 @@ def take_in_hand(folder: BurstFolder) -> None:
     Raises:
         OperatorError: another process has it in hand.
     """
-    lock = folder.lock
-    if folder.path not in _IN_HAND:
-        if not lock.acquire():
-            raise OperatorError(
-                f"burst {folder.path.name} is in the hands of another ras-runner",
-                step="take burst in hand",
-                action="let it end, or end it (Ctrl-C): it takes its burst down itself",
-            )
-        _IN_HAND[folder.path] = lock
+    if folder.path in _IN_HAND:
+        return
+    held = contextlib.ExitStack()
+    try:  # a command that only looks has it for an instant
+        held.enter_context(folder.lock.held(_LOOKED_AT))
+    except TimeoutError:
+        raise OperatorError(
+            f"burst {folder.path.name} is in the hands of another ras-runner",
+            step="take burst in hand",
+            action="let it end, or end it (Ctrl-C): it takes its burst down itself",
+        ) from None
+    _IN_HAND[folder.path] = held
 
 
 def let_go(folder: BurstFolder) -> None:
     """Give the lock of a burst back."""
-    if (lock := _IN_HAND.pop(folder.path, None)) is not None:
-        lock.release()
+    if (held := _IN_HAND.pop(folder.path, None)) is not None:
+        held.close()
 
 
 def open_burst(state_dir: Path, burst: str, say: Callable[[str], None]) -> BurstLife:
@@ -351,11 +359,10 @@ class Burst:
         try:
             journal = Journal(self.state_dir)
             self._exit.callback(journal.close)
-            self._life = begin(self._asked, self.state_dir, self._say, attended=True)
-            account = account_of(self._life.record, self.state_dir, self._life.tempo.stop)
-            self._watchman = Watchman(self._life, account, journal)
+            life = begin(self._asked, self.state_dir, self._say, attended=True)
+            self._life, self._watchman = life, Watchman(life, self._asked.account, journal)
             self._watchman.start()
-            group = make_group(self._life)
+            group = make_group(life)
         except BaseException:
             self._end()
             raise

@@ -161,7 +161,7 @@ def _checks(entry: WorkerEntry) -> list[Check]:
         return [Check("set-up", lambda: Finding(Verdict.FAILED, entry.left_out))]
     if reason := why_not(entry):
         raise InputError(reason)
-    if entry.type in WORKER_TYPES and is_group(entry.type):
+    if entry.type not in CHECKS and entry.type in WORKER_TYPES and is_group(entry.type):
         from ras_runner.fleet.checks import group
 
         return group.checks(entry.type, entry.parameters)

@@ -224,9 +224,10 @@ class Terraform:
     def outputs(self) -> dict[str, Any]:
         """The root's outputs, by name."""
         said = self._run("output", "-json", json_lines=False, quiet=True)
-        try:
-            return {name: output["value"] for name, output in json.loads(said).items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        try:  # warnings may come before it
+            found, _ = json.JSONDecoder().raw_decode(said, said.index("{"))
+            return {name: output["value"] for name, output in found.items()}
+        except (ValueError, KeyError, TypeError):
             raise OperatorError(
                 f"{self.program.path} output -json printed no outputs: {plain(said)}", step=_STEP, log=str(self.log)
             ) from None

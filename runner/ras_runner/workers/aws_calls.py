@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.workers.aws_errors import action_name, boto3_module, explained
+from ras_runner.workers.aws_errors import action_name, aws_error_types, boto3_module, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,14 @@ class AwsCalls:
         )
         return things
 
+    def content(self, bucket: str, key: str, limit: int, *, step: str) -> bytes | None:
+        """The first ``limit`` bytes of an object; None when it is not there. Raises as :meth:`call`."""
+        answer = self.call("s3", "get_object", step=step, absent="NoSuchKey", Bucket=bucket, Key=key)
+        if answer is None:
+            return None
+        with contextlib.closing(answer["Body"]) as body:  # "with body" would give the raw stream, and its errors
+            return bytes(self._guarded(step, "s3:GetObject", lambda: body.read(limit)))
+
     def client(self, service: str, step: str) -> Any:
         """boto3's client of a service, made once."""
         from botocore.config import Config
@@ -91,11 +100,9 @@ class AwsCalls:
             return self._clients[service]
 
     def _guarded(self, step: str, right: str, call: Callable[[], Any]) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             return call()
-        except (BotoCoreError, ClientError) as error:
+        except aws_error_types() as error:
             raise explained(error, call=right, where=self.where, step=step, region=self.region) from error
 
 

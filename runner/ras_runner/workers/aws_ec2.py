@@ -47,7 +47,7 @@ def init_aws_ec2_group(parameters: Mapping[str, Any]) -> AwsGroup:
     """
     model = AwsEc2WindowsSpec if parameters.get("os") == "windows" else AwsEc2Spec
     spec: AwsGroupSpec = validated(model, parameters, f"worker type aws_ec2{' with os windows' * ('os' in parameters)}")
-    _need_packages(spec)
+    _check_here(spec)
     calls = AwsCalls(spec.region, spec.profile, f"{_named(spec)} in {spec.region}")
     found = _found(spec, calls)
     name = str(found["AutoScalingGroupName"])
@@ -261,17 +261,11 @@ class AwsGroup:
         )
 
     def _told(self, machine: str) -> bytes:
-        answer = self.calls.call(
-            *("s3", "get_object"),
-            step="check host key",
-            absent="NoSuchKey",
-            Bucket=self.spec.staging_bucket,
-            Key=f"{self.spec.host_key_prefix}{machine}.pub",
-        )
-        if answer is None:
+        key = f"{self.spec.host_key_prefix}{machine}.pub"
+        told = self.calls.content(self.spec.staging_bucket, key, HOST_KEY_LIMIT, step="check host key")
+        if told is None:
             raise not_told(machine, self.hostname)
-        with answer["Body"] as body:
-            return bytes(body.read(HOST_KEY_LIMIT))
+        return told
 
 
 def default_keys_folder(region: str, group: str) -> Path:
@@ -281,17 +275,26 @@ def default_keys_folder(region: str, group: str) -> Path:
     return Path(platformdirs.user_state_dir("ras-runner", appauthor=False)) / "host-keys" / f"aws-{region}-{group}"
 
 
-def _need_packages(spec: AwsGroupSpec) -> None:
-    """Raise OperatorError now for what the group's machines would need later."""
+def _check_here(spec: AwsGroupSpec) -> None:
+    """Raise now for what the group's machines would need later, when they are paid for."""
     if isinstance(spec, AwsEc2WindowsSpec):
+        from ras_runner.secret import resolve_secret
         from ras_runner.transports.winrm_login import require_winrm
 
         require_winrm("ntlm")
-        return
-    from ras_runner.transports import docker_api  # noqa: F401  says how to install the SDK
-    from ras_runner.transports.ssh_login import asyncssh_module
+        resolve_secret(spec.password)
+    elif isinstance(spec, AwsEc2Spec):
+        from ras_runner.transports import docker_api  # noqa: F401  says how to install the SDK
+        from ras_runner.transports.ssh_login import Hop, asyncssh_module
 
-    asyncssh_module()
+        asyncssh_module()
+        spec.login(Hop(spec.username, "machine", 22))  # proxy_jump is right
+        if spec.ssh_key_path and not spec.ssh_key_path.expanduser().is_file():
+            raise OperatorError(
+                f"there is no key file {spec.ssh_key_path}",
+                step=_INIT,
+                action="check ssh_key_path: the private key to ssh_public_key of the group's Terraform",
+            )
 
 
 def _named(spec: AwsGroupSpec) -> str:

@@ -75,8 +75,14 @@ _MEANINGS: dict[str, _Meaning] = {
     ),
 }
 _DENIED = frozenset(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403", "Forbidden"))
+#: The group was changed between our look and our call: the next look shows it.
+_CHANGED = re.compile(
+    "is not in InService|is not part of Auto Scaling group|No managed instance found|(above max|below min) value",
+    re.IGNORECASE,
+)
 _NAMED_ACTION = re.compile(r"perform: ?([a-z0-9-]+:[A-Za-z]+)")
-_SERVICE_PREFIXES = {"auto-scaling": "autoscaling"}
+#: Operations whose right has another name.
+_RIGHTS = {"s3:ListObjectsV2": "s3:ListBucket"}
 _PLAIN = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -89,7 +95,7 @@ def explained(error: Exception, *, call: str, where: str, step: str, region: str
     """Why a call of AWS failed, for people.
 
     Args:
-        error: a ``ClientError`` or a ``BotoCoreError`` of botocore's; one of ours is given back as it is.
+        error: one of :func:`aws_error_types`; one of ours is given back as it is.
         call: the action as rights name it: ``ec2:DescribeInstances``.
         where: the group or what else it was about, for the message.
         step: what was being done.
@@ -98,15 +104,23 @@ def explained(error: Exception, *, call: str, where: str, step: str, region: str
     Returns:
         TransientError when the same call may work later, else OperatorError or InputError.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
     if isinstance(error, RasRunnerError):
         return error
     if isinstance(error, ClientError):
         return _refused(error.response, call, where, step)
-    if isinstance(error, BotoCoreError):
+    if isinstance(error, aws_error_types()):
         return _unreached(error, call, where, step, region)
     raise TypeError(f"not an error of AWS's library: {error!r}")
+
+
+def aws_error_types() -> tuple[type[Exception], ...]:
+    """What botocore raises: it says ValueError for an endpoint that is none."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    return (BotoCoreError, ClientError, ResponseParserError, ValueError)
 
 
 def plain(text: str, limit: int = 300) -> str:
@@ -116,8 +130,9 @@ def plain(text: str, limit: int = 300) -> str:
 
 
 def action_name(service: str, operation: str) -> str:
-    """The name that rights have for an operation of a client: ``autoscaling:SetInstanceProtection``."""
-    return f"{_SERVICE_PREFIXES.get(service, service)}:{operation}"
+    """The right that an operation of a client takes: ``autoscaling:SetInstanceProtection``."""
+    name = f"{service}:{operation}"
+    return _RIGHTS.get(name, name)
 
 
 def _refused(response: Any, call: str, where: str, step: str) -> RasRunnerError:
@@ -130,6 +145,10 @@ def _refused(response: Any, call: str, where: str, step: str) -> RasRunnerError:
             step=step,
             host=where,
             action="nothing: it is asked again",
+        )
+    if code == "ValidationError" and _CHANGED.search(said):
+        return TransientError(
+            f"the group has changed meanwhile: {said}", step=step, host=where, action="nothing: it is looked at again"
         )
     if code in _DENIED:
         named = _NAMED_ACTION.search(said)
@@ -149,6 +168,7 @@ def _refused(response: Any, call: str, where: str, step: str) -> RasRunnerError:
 
 def _unreached(error: Exception, call: str, where: str, step: str, region: str) -> RasRunnerError:
     from botocore import exceptions as e
+    from botocore.parsers import ResponseParserError
 
     kind: type[RasRunnerError] = OperatorError
     cause, action = f"{call} cannot be called: {{said}}", "check the settings of AWS"
@@ -163,6 +183,9 @@ def _unreached(error: Exception, call: str, where: str, step: str, region: str) 
         action = "if a proxy of the office re-signs connections, give its certificate in AWS_CA_BUNDLE"
     elif isinstance(error, e.EndpointConnectionError) and not _known(region):
         cause, action = f"there is no AWS in the region {region}", "check region: such as us-east-1 or eu-central-1"
+    elif isinstance(error, ResponseParserError):
+        kind, cause = TransientError, f"what answers {call} is not AWS: {{said}}"
+        action = "check HTTPS_PROXY and AWS_ENDPOINT_URL; it is asked again"
     elif isinstance(error, (e.ConnectionError, e.HTTPClientError)):
         kind, cause = TransientError, f"AWS does not answer {call}: {{said}}"
         action = "check the network and HTTPS_PROXY; it is asked again"

@@ -121,15 +121,19 @@ def shortage_of(activities: Sequence[Mapping[str, Any]], after: datetime) -> str
         after: what is older says nothing of now.
 
     Returns:
-        One sentence; empty when the latest launch has not failed.
+        One sentence; empty when the latest launch that is over has not failed.
     """
-    launches = sorted(
-        (one for one in activities if one["StartTime"] >= after and "Launching" in one.get("Description", "")),
-        key=lambda one: one["StartTime"],
-    )
-    if not launches or launches[-1]["StatusCode"] not in ("Failed", "Cancelled"):
+    launches = [
+        one
+        for one in activities
+        if one["StartTime"] >= after
+        and one["StatusCode"] in ("Successful", "Failed")
+        and "Launching" in one.get("Description", "")
+    ]
+    latest = max(launches, key=lambda one: one["StartTime"], default=None)
+    if latest is None or latest["StatusCode"] == "Successful":
         return ""
-    said = plain(str(launches[-1].get("StatusMessage", "")))
+    said = plain(str(latest.get("StatusMessage", "")))
     for pattern, sentence in _SHORTAGES:
         if pattern.search(said):
             return sentence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import tempfile
@@ -13,12 +12,14 @@ from ras_runner.engines.base import System
 from ras_runner.engines.hecras_windows import INSTALL_FOLDERS
 from ras_runner.engines.standin import StandinEngine
 from ras_runner.errors import OperatorError, TransientError
-from ras_runner.transports.ssh_login import asyncssh_module, parse_hop
+from ras_runner.transports.ssh_login import Hop, asyncssh_module
 from ras_runner.workers.docker import DockerSpec
 from ras_runner.workers.windows import RemoteHecRasWindowsEngine
 from ras_runner.workers.winrm import WinRmSpec
 
 if TYPE_CHECKING:
+    import asyncssh
+
     from ras_runner.engines.base import Engine
     from ras_runner.workers.base import WorkerSpec
     from ras_runner.workers.linux import SshWay
@@ -45,9 +46,10 @@ def docker_member(
         told: the line of its public host key, by a way that only the machine can write to.
 
     Raises:
-        OperatorError: what it told is no host key, or the file cannot be written.
+        InputError: ``proxy_jump`` is wrong.
+        OperatorError: what it told is no host key, or a file cannot be read or written.
     """
-    lines = [f"{address} {_public_key(told, machine)}", *_jump_lines(way, user)]
+    lines = [f"{address} {_public_key(told, machine)}", *_jump_lines(way, Hop(user, address, 22))]
     known = _kept(folder, machine, "".join(f"{line}\n" for line in lines))
     host = f"[{address}]" if ":" in address else address
     given = _common(spec, DockerSpec) | {"docker_host": f"ssh://{user}@{host}", "known_hosts": str(known)}
@@ -114,12 +116,17 @@ def _common(spec: WorkerSpec, model: type[WorkerSpec]) -> dict[str, Any]:
 
 
 def _public_key(told: bytes, machine: str) -> str:
+    """Kind and key alone: what a machine adds as a comment has no place in a file of ours."""
     library = asyncssh_module()
     try:
         key = library.import_public_key(told.decode("ascii"))
     except (UnicodeDecodeError, library.KeyImportError) as error:
         raise _no_key(machine, f"it is not a public key: {error}") from None
-    return str(key.export_public_key("openssh").decode("ascii").split("\n")[0])
+    return _line(key)
+
+
+def _line(key: asyncssh.SSHKey) -> str:
+    return b" ".join(key.export_public_key("openssh").split()[:2]).decode("ascii")
 
 
 def _no_key(machine: str, why: str) -> OperatorError:
@@ -130,20 +137,22 @@ def _no_key(machine: str, why: str) -> OperatorError:
     )
 
 
-def _jump_lines(way: SshWay, user: str) -> list[str]:
+def _jump_lines(way: SshWay, host: Hop) -> list[str]:
     """The keys of the hosts on the way, as the user's own ``known_hosts`` has them."""
-    if not way.proxy_jump:
+    jumps, theirs = way.login(host).hops[:-1], way.known_hosts.expanduser()
+    if not jumps:
         return []
-    library, theirs = asyncssh_module(), way.known_hosts.expanduser()
-    with contextlib.suppress(FileNotFoundError):
-        known = library.import_known_hosts(theirs.read_text(encoding="utf-8", errors="replace"))
-        hops = [parse_hop(text, user) for text in way.proxy_jump.split(",")]
-        return [
-            f"{hop.known_name} {key.export_public_key('openssh').decode('ascii').strip()}"
-            for hop in hops
-            for key in known.match(hop.host, "", hop.port)[0]
-        ]
-    return []
+    try:
+        known = asyncssh_module().import_known_hosts(theirs.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise OperatorError(
+            f"the file of known hosts {theirs} cannot be read: {error}",
+            step=_STEP,
+            action="check it, or give another with known_hosts: it is to know the hosts of proxy_jump",
+        ) from None
+    return [f"{hop.known_name} {_line(key)}" for hop in jumps for key in known.match(hop.host, "", hop.port)[0]]
 
 
 def _kept(folder: Path, machine: str, text: str) -> Path:

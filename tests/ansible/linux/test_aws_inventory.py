@@ -83,6 +83,8 @@ def test_machines_of_ours_are_listed_and_set_up(account: Account, lab: Lab, this
         "ansible_connection": "ssh",
         "ansible_port": 22,
         "docker_engine_package": "docker",
+        "hecras_image_docker_host": "",
+        "worker_report_docker_host": "",
         "docker_engine_users": ["ras"],
         "ras_docker_host": f"ssh://ras@{linux['PublicIpAddress']}",
         "ras_docker_image": "hecras:6.6",

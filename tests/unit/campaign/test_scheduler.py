@@ -14,6 +14,7 @@ from ras_runner.campaign.scheduler import (
     AttemptEnded,
     Blame,
     CancelRequested,
+    Expecting,
     Finish,
     Policy,
     Quarantine,
@@ -350,6 +351,32 @@ def test_where_all_workers_may_be_taken_away_a_preempted_plan_goes_on():
     scheduler = Scheduler(Policy(preemptions=1))
     decisions = scheduler.handle(WorkerJoined("spot", 1, steady=False), TaskAdded("1", preemptions=5))
     assert starts(decisions) == [("1", "spot")]
+
+
+def test_plans_wait_for_a_worker_that_may_join_from_a_group_that_can_run_them():
+    scheduler = Scheduler()
+    windows_only = TaskAdded("2", unable=frozenset({"linux"}))
+    decisions = scheduler.handle(Expecting({"linux": "", "windows": ""}), *tasks("1"), windows_only)
+    assert decisions == []
+    assert scheduler.waiting(["linux", "windows"]) == {frozenset(): 1, frozenset({"linux"}): 1}
+    assert scheduler.stranded_without("windows") == ["2"]
+    ended = scheduler.handle(Expecting({"linux": "", "windows": "quota exceeded"}))
+    assert [(d.task, d.outcome) for d in ended if isinstance(d, Finish)] == [("2", LOST)]
+    assert "windows: quota exceeded" in ended[0].reason
+    assert starts(scheduler.handle(WorkerJoined("linux-1", 1))) == [("1", "linux-1")]
+    assert scheduler.held() == {"linux-1": 1}
+    assert scheduler.handle(Expecting({"linux": "expired"}), WorkerLeft("linux-1", "notice")) == []
+    ended = scheduler.handle(AttemptEnded("1", Outcome.PREEMPTED, 1.0))
+    assert finishes(ended) == {"1": LOST}
+    assert ended[0].reason == "no usable worker is left: linux: expired; linux-1: notice"
+
+
+def test_a_plan_that_was_preempted_often_waits_for_the_steady_machine_that_comes():
+    scheduler = Scheduler(Policy(preemptions=1))
+    scheduler.handle(Expecting({"g": ""}, steady=True), TaskAdded("1", preemptions=1))
+    assert scheduler.handle(WorkerJoined("spot", 1, steady=False)) == []
+    assert scheduler.want_steady == 1
+    assert starts(scheduler.handle(Expecting({"g": ""}))) == [("1", "spot")]
 
 
 def test_cancel_stops_what_runs_and_ends_what_waits():

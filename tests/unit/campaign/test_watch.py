@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,3 +107,28 @@ def test_what_starts_while_an_old_look_still_hangs_is_waited_for_anew(clock: Clo
         assert watch.overdue(later, 10.0) == []
     answer.set()
     watch.close()
+
+
+def test_the_notice_of_a_machine_is_one_line_read_now_and_then(clock: Clock):
+    """Only where it was asked for; whatever lies there, the user's terminal gets plain characters."""
+    reports: queue.SimpleQueue[Looked] = queue.SimpleQueue()
+    reads: list[PurePosixPath] = []
+
+    def read(path: PurePosixPath, *, last: int) -> bytes:
+        reads.append(path)
+        return b"taken at 20:00\x1b]0;\x07 " + b"x" * 500 + b"\nmore\n"
+
+    looked_at = attempt(lambda probes: {})
+    looked_at.worker.transport.root, looked_at.worker.transport.read = PurePosixPath("/w"), read
+    watch, notices = Watch(reports.put), []
+    for seconds in (0.0, 1.0, 2.0, 5.0):
+        watch.look([looked_at])
+        looked = reports.get(timeout=30)
+        watch.over(looked)
+        notices.append(looked.notice)
+        watch.look_for_notices("w")
+        clock.now += seconds + 1.0
+    watch.close()
+    assert reads == [PurePosixPath("/w/notice")] * 2
+    assert [notice[:18] for notice in notices] == ["", "taken at 20:00]0; ", "", "taken at 20:00]0; "]
+    assert len(notices[1]) == 200

@@ -14,7 +14,7 @@ from tests.generated import generated
 from ras_runner.errors import InputError
 from ras_runner.fleet.inventory import GROUP_TYPES, find_inventory, read_inventory
 from ras_runner.fleet.pool import make_pool
-from ras_runner.fleet.workers_file import SECRET_NAMES, json_schema
+from ras_runner.fleet.workers_file import SECRET_NAMES, json_schema, plain_secrets
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = {"engine": "standin", "cores_total": 2}
@@ -109,6 +109,10 @@ def test_the_schema_takes_what_is_right_and_refuses_what_is_wrong():
     assert not check.is_valid(file({**good, "type": "telepathy"}))
     assert not check.is_valid(file({**good, "parameters": {"cores_total": 0}}))
     assert not check.is_valid(file({**good, "parameters": {"cores": 1}}))
+
+
+def test_a_launch_token_is_a_tag_and_no_secret():
+    assert plain_secrets({"launch_token": "c-1-20260801", "token": "x", "password": "y"}) == ["token", "password"]
 
 
 def test_a_group_whose_workers_cannot_be_used_yet_says_so(tmp_path: Path, monkeypatch):
