@@ -100,8 +100,8 @@ class Attempt:
 
     @property
     def plan_number(self) -> str:
-        """Number of its plan."""
-        return self.plan.number
+        """What the campaign calls its plan: see `Plan.name`."""
+        return self.plan.name
 
     @property
     def stage(self) -> Stage:
@@ -222,7 +222,7 @@ def _check_names(attempt: Attempt, files: Sequence[StagedFile]) -> None:
     if attempt.worker.engine.system is not System.WINDOWS:
         return
     places = [inside_tree(attempt.tree, file.place) for file in files]
-    temporary = attempt.tree / f"{attempt.staged_name}.p{attempt.plan_number}.tmp.hdf"  # the engine's own, the longest
+    temporary = attempt.tree / f"{attempt.staged_name}.p{attempt.plan.number}.tmp.hdf"  # the engine's own, the longest
     paths = [attempt.folder / place for place in (*places, temporary)]
     check_windows_paths(paths, attempt.worker.transport.root, attempt.worker.hostname)
 
@@ -232,7 +232,8 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path, prepared: PreparedSt
     engine = attempt.worker.engine
     for _ in range(_STAGE_TRIES):
         attempt.worker.transport.remove(attempt.folder)  # what an earlier try has staged
-        attempt.plan = Project.open(attempt.plan.project.prj).plan(attempt.plan.number)
+        project = attempt.plan.project
+        attempt.plan = Project.open(project.prj, project.label).plan(attempt.plan.number)
         inputs = engine.inputs(attempt.plan, attempt.worker.stage)
         check_inputs(inputs)
         _check_outside(attempt, inputs)

@@ -105,7 +105,7 @@ def _receipt(end: Ended, verified: Verified, details: dict[str, Any]) -> dict[st
     attempt = end.attempt
     return {
         "project": str(attempt.plan.project.prj),
-        "plan": attempt.plan_number,
+        "plan": attempt.plan.number,
         "engine": attempt.engine_label,
         "inputs": attempt.inputs,
         "digest": verified.digest,

@@ -22,11 +22,14 @@ from ras_runner.oscalls import FileLock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: What brings a file of an earlier version one version on.
 _MIGRATIONS = {
     1: "ALTER TABLE attempts ADD COLUMN stage TEXT NOT NULL DEFAULT 'whole';"
     "ALTER TABLE attempts ADD COLUMN prepared_by TEXT NOT NULL DEFAULT '';",
+    2: "ALTER TABLE tasks ADD COLUMN project TEXT NOT NULL DEFAULT '';"
+    "UPDATE tasks SET project = (SELECT project FROM campaigns WHERE id = tasks.campaign);"
+    "CREATE INDEX events_kind ON events (campaign, kind);",
 }
 _DERIVED = ("campaigns", "tasks", "attempts", "receipts")
 

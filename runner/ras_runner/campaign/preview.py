@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import worker_joined
+from ras_runner.campaign.campaigns import affinity, worker_joined
 from ras_runner.campaign.prepared import own_files, with_prepared
 from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded
 from ras_runner.engines.base import Stage
@@ -91,7 +91,7 @@ def _task_added(number: str, item: PreparedPlan) -> TaskAdded:
     return TaskAdded(
         number,
         item.expected,
-        plan.geometry,
+        affinity(plan),
         unable=item.unable,
         prepared=item.ready.kinds,
         size=size.amount,
@@ -131,7 +131,7 @@ def _row(
         to_send = sum(_to_send(file, worker, hasher, sent) for file in files)
     where = None if slot is None and isinstance(worker, Worker) else worker.worker_id
     doing = "" if slot is None else stage.value
-    return PreviewRow(plan.number, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
+    return PreviewRow(plan.name, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
 
 
 def _size(file: StagedFile) -> int:

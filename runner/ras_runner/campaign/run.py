@@ -6,11 +6,11 @@ import contextlib
 import shutil
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, new_attempt
-from ras_runner.campaign.campaigns import CampaignSettings, unable_workers, worker_joined
+from ras_runner.campaign.campaigns import CampaignSettings, affinity, unable_workers, worker_joined
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.groups import lock_name
@@ -66,7 +66,7 @@ def run_campaign(
     """Run, go on with, or stop a campaign. Plans that are running are attached to, never run twice.
 
     Raises:
-        InputError: the project has gone.
+        InputError: a project has gone.
         OperatorError: another controller is running this campaign, or another campaign uses one of the groups.
         KeyboardInterrupt: the user interrupted; the campaign can be resumed.
     """
@@ -156,6 +156,15 @@ def is_controlled(journal: Journal, campaign: str) -> bool:
     return False
 
 
+def _projects(journal: Journal, campaign: str) -> dict[str, Project]:
+    """The projects of a campaign by the path of their ``.prj``, labelled where its plans have more than a number."""
+    rows = journal.rows(
+        "SELECT project, MAX(LENGTH(plan)) > 2 AS several FROM tasks WHERE campaign = ? GROUP BY project", campaign
+    )
+    paths = {row["project"]: Path(row["project"]).stem if row["several"] else "" for row in rows}
+    return {path: Project.open(path, label) for path, label in paths.items()}
+
+
 #: Outcomes that ``resume`` gives another chance: the plan itself was not at fault.
 _REOPENED = (Outcome.INFRASTRUCTURE_LOST, Outcome.PREEMPTED, Outcome.CANCELLED)
 
@@ -186,7 +195,7 @@ class _Run:
                 f"there is no campaign {campaign}", step="run campaign", action="list them with: ras-runner status"
             )
         self.settings = CampaignSettings.model_validate_json(row["settings"])
-        self.project = Project.open(row["project"])
+        self.projects = _projects(journal, campaign)
         self.plans: dict[str, Plan] = {}
         self.unable: dict[str, frozenset[str]] = {}
         self.ready: dict[str, Readiness] = {}
@@ -201,7 +210,7 @@ class _Run:
         tasks = self.journal.rows(
             "SELECT * FROM tasks WHERE campaign = ? AND outcome IS NULL ORDER BY seq", self.campaign
         )
-        tasks = [row for row in tasks if self._opened(row["plan"])]
+        tasks = [row for row in tasks if self._opened(row)]
         attached = self._settle_attempts()
         policy = Policy(
             retries=self.settings.retries,
@@ -261,10 +270,11 @@ class _Run:
         kept = [row["plan"] for row in rows if row["outcome"] is None or row["outcome"] in RESUMED_AS_PREPARED]
         self.prepared.sweep(kept)
 
-    def _opened(self, number: str) -> bool:
-        """Open a plan; one that has gone from the project, or can never run, ends here, and the others go on."""
+    def _opened(self, row: Row) -> bool:
+        """Open a plan; one that has gone from its project, or can never run, ends here, and the others go on."""
+        number = row["plan"]
         try:
-            plan = self.project.plan(number)
+            plan = self.projects[row["project"]].plan(number)
             runners = [*self.workers.values(), *(plan_runner(group) for group in self.groups)]
             self.unable[number] = unable_workers(plan, runners)
             able = [runner for runner in runners if runner.worker_id not in self.unable[number]]
@@ -313,7 +323,8 @@ class _Run:
         rows = self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state != 'ended' ORDER BY created", self.campaign
         )
-        remove_leftovers(self.project.folder, [row["id"] for row in rows])
+        for project in self.projects.values():
+            remove_leftovers(project.folder, [row["id"] for row in rows])
         attached = []
         for row in rows:
             worker = self.workers.get(row["worker"])
@@ -405,7 +416,7 @@ class _Run:
             self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
 
     def _affinity(self, row: Row) -> str:
-        return self.plans[row["plan"]].geometry
+        return affinity(self.plans[row["plan"]])
 
     def _behind(self, plan: str) -> tuple[int, int]:
         """(losses, failures) that a plan has behind it in this campaign since it was last opened."""

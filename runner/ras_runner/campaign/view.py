@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from ras_runner.campaign.eta import Eta, Ran, Runs, campaign_eta
 from ras_runner.engines.base import Stage
+from ras_runner.errors import InputError
+from ras_runner.hecras.project import plan_number
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -48,9 +50,14 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """One plan of the campaign. ``execution_time`` in seconds; ``result`` is the published HDF."""
+    """One plan of the campaign.
+
+    ``plan_number`` is its number, or its name (``Creek.p01``) in a campaign of several projects; ``project`` the path
+    of its ``.prj``; ``execution_time`` in seconds; ``result`` the published HDF.
+    """
 
     plan_number: str
+    project: Path
     title: str
     flow_type: str
     outcome: Outcome | None
@@ -82,7 +89,10 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class CampaignView:
-    """A campaign. ``state`` is ``running`` (a controller may be at work, or it can be resumed) or ``finished``."""
+    """A campaign. ``state`` is ``running`` (a controller may be at work, or it can be resumed) or ``finished``.
+
+    ``project`` is the path of its ``.prj``, of several the first.
+    """
 
     id: str
     project: Path
@@ -91,6 +101,28 @@ class CampaignView:
     ended: float | None
     state: str
     tasks: tuple[TaskView, ...]
+
+    @property
+    def projects(self) -> tuple[Path, ...]:
+        """The ``.prj`` of all its projects."""
+        return tuple(dict.fromkeys(task.project for task in self.tasks)) or (self.project,)
+
+    def plan(self, text: str) -> str:
+        """A plan as this campaign names it, by ``4``, ``04`` or ``p04``; with several projects by its name.
+
+        Raises:
+            InputError: nothing of that kind; lists the plans where a number is not enough.
+        """
+        names = {task.plan_number.casefold(): task.plan_number for task in self.tasks}
+        if text.strip().casefold() in names:
+            return names[text.strip().casefold()]
+        if len(self.projects) > 1:
+            raise InputError(
+                f"plan {text!r} is not in campaign {self.id}, which has several projects",
+                step="choose plan",
+                action=f"its plans are {', '.join(task.plan_number for task in self.tasks)}",
+            )
+        return plan_number(text)
 
     @property
     def completed(self) -> int:
@@ -131,7 +163,6 @@ def campaign_view(journal: Journal, campaign: str) -> CampaignView:
     attempts: dict[str, list[AttemptView]] = {}
     for row in journal.rows("SELECT * FROM attempts WHERE campaign = ? ORDER BY created, number", campaign):
         attempts.setdefault(row["plan"], []).append(_attempt(row))
-    folder = Path(head["project"]).parent
     tasks = journal.rows("SELECT * FROM tasks WHERE campaign = ? ORDER BY seq", campaign)
     return CampaignView(
         campaign,
@@ -140,7 +171,7 @@ def campaign_view(journal: Journal, campaign: str) -> CampaignView:
         head["created"],
         head["ended"],
         head["state"],
-        tuple(_task(row, folder, tuple(attempts.get(row["plan"], ()))) for row in tasks),
+        tuple(_task(row, tuple(attempts.get(row["plan"], ()))) for row in tasks),
     )
 
 
@@ -164,9 +195,11 @@ def _attempt(row: Row) -> AttemptView:
     )
 
 
-def _task(row: Row, folder: Path, attempts: tuple[AttemptView, ...]) -> TaskView:
+def _task(row: Row, attempts: tuple[AttemptView, ...]) -> TaskView:
+    project = Path(row["project"])
     return TaskView(
         row["plan"],
+        project,
         row["title"],
         row["flow_type"],
         Outcome(row["outcome"]) if row["outcome"] else None,
@@ -174,7 +207,7 @@ def _task(row: Row, folder: Path, attempts: tuple[AttemptView, ...]) -> TaskView
         bool(row["skipped"]),
         row["worker"],
         row["engine"],
-        folder / row["result"] if row["result"] else None,
+        project.parent / row["result"] if row["result"] else None,
         row["seconds"],
         tuple(json.loads(row["warnings"])),
         attempts,
