@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ras_runner.errors import OperatorError
+from ras_runner.retrying import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -288,4 +289,11 @@ def write_whole(path: Path, text: str) -> None:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
-    new.replace(path)
+    # on Windows somebody who reads the old one is in the way
+    retrying(lambda: new.replace(path), PermissionError, attempts=10, first=0.05, longest=0.5)
+    if sys.platform != "win32":  # the new name, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

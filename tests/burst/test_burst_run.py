@@ -26,7 +26,7 @@ from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 
-PLANS = 10
+PLANS = 12
 TOKEN = "ras-runner:launch-token"
 #: Terraform waits about a minute for a bucket's lifecycle rules, and both cores are busy.
 LIMIT = 300.0

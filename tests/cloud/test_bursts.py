@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,8 @@ from ras_runner.campaign.view import campaign_view
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_aws import AwsBurst
-from ras_runner.fleet.burst_record import BurstFolder, State, burst_folders, left_behind
+from ras_runner.fleet.burst_money import account_of
+from ras_runner.fleet.burst_record import BurstFolder, MachineTime, State, burst_folders, left_behind
 from ras_runner.hecras.project import Project
 from ras_runner.workers.local import init_local_worker
 
@@ -95,6 +97,22 @@ def test_time_is_over_before_plans_are_done(place: Place, group: None, project: 
     assert {result.outcome for result in done.values()} <= {"cancelled", "completed"}
     assert "cancelled" in {result.outcome for result in done.values()}
     assert "time to live" in burst.stopped
+    assert place.record().state is State.DOWN
+
+
+def test_campaign_with_other_workers_goes_on_with_them(
+    place: Place, group: None, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAS_RUNNER_BURST_STOP_SECONDS", "600")
+    parameters = {"worker_id": "own", "engine": "standin", "cores_total": 1, "cores_per_plan": 1}
+    own = init_local_worker({**parameters, "worker_folder": place.folder / "own"})
+    burst = place.burst(ttl="10m")
+    with burst as workers:
+        both = [*workers, own]
+        done = compute_parallel_remote("01,02", both, RasProject(project), num_cores=1, state_dir=place.state)
+
+    assert burst.stopped
+    assert {result.outcome for result in done.values()} == {"completed"}
     assert place.record().state is State.DOWN
 
 
@@ -333,6 +351,29 @@ def test_no_credentials(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(OperatorError, match="no AWS credentials"):
         place.burst().check()
+
+
+def test_own_rates_are_found_from_elsewhere(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = "{currency: USD, as_of: 2026-11-01, source: ours, aws: {us-east-1: {machines: {c6i.2xlarge: {linux: 9}}}}}"
+    (place.folder / "rates.yml").write_text(rates, encoding="utf-8")
+    monkeypatch.chdir(place.folder)
+    place.terraform.script(plan=[{"error": "no"}])
+    with pytest.raises(OperatorError), place.burst(prices="rates.yml"):
+        raise AssertionError("unreachable")
+    monkeypatch.chdir("/")
+    record = place.record()
+    record.machines["i-1"] = MachineTime("c6i.2xlarge", False, record.created)
+    assert account_of(record, place.state).spending(record, record.created + 3600).lines["machines"] == 9
+
+
+@pytest.mark.parametrize(("package", "extra"), [("asyncssh", "ssh"), ("docker", "docker"), ("boto3", "aws")])
+def test_missing_package(place: Place, monkeypatch: pytest.MonkeyPatch, package: str, extra: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "ras_runner.transports.docker_api", raising=False)
+    monkeypatch.delattr("ras_runner.transports.docker_api", raising=False)
+    with pytest.raises(OperatorError) as caught:
+        place.burst().check()
+    assert caught.value.action.replace("'", "") == f"pip install ras-runner[{extra}]"
 
 
 def test_no_terraform(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,9 +48,10 @@ _ERRORS = {
 
 
 class CloudSpec(GroupSpec):
-    """Parameters of the group: where the cloud is."""
+    """Parameters of the group: where the cloud is; what is left out of the others is found there."""
 
     cloud: Path
+    zones: int = 0
     look_seconds: float = 0.05
 
 
@@ -137,7 +138,8 @@ class CloudGroup:
     type = "cloud"
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
-        self.spec = validated(CloudSpec, parameters, "worker type cloud")
+        spec = validated(CloudSpec, parameters, "worker type cloud")
+        self.spec = spec.model_copy(update={"zones": spec.zones or 3})
         self.engine = local_engine(self.spec.engine)
         self._cloud = Cloud(self.spec.cloud)
 

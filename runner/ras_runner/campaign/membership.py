@@ -183,8 +183,7 @@ def add_worker(
     Raises:
         InputError: the parameters are wrong, the campaign has another worker of this id, or all its plans completed.
     """
-    checked = worker_spec(worker_type, parameters).model_dump(mode="json")
-    member = Member(worker_type, checked)
+    member = _as_known(members(journal, campaign), worker_type, parameters)
     _check_same(members(journal, campaign), member, campaign)
     data = {
         "worker": member.worker_id,
@@ -197,6 +196,16 @@ def add_worker(
         journal.record_all(campaign, [("worker-added", data)])
 
     return _ask(journal, campaign, ("worker-add-requested", data), record, wait)
+
+
+def _as_known(known: Mapping[str, Member], worker_type: str, parameters: Mapping[str, Any]) -> Member:
+    """A worker with these parameters; what is left out is as it was found when the campaign's worker was made."""
+    spec = worker_spec(worker_type, parameters)
+    there = known.get(spec.worker_id)
+    if there is not None and there.type == worker_type:
+        given = spec.model_dump(mode="json", include=spec.model_fields_set)
+        spec = worker_spec(worker_type, {**there.parameters, **given})
+    return Member(worker_type, spec.model_dump(mode="json"))
 
 
 def drain_worker(journal: Journal, campaign: str, worker: str, wait: float = WAIT_SECONDS) -> Answer:

@@ -68,6 +68,7 @@ def prospect(
     from ras_runner.fleet.cost import stated_work
     from ras_runner.fleet.prices import load_prices
 
+    _need_packages()
     find_program()
     cloud = make_cloud(order.cloud, order.region, order.profile)
     place = cloud.check(order)
@@ -77,6 +78,14 @@ def prospect(
     found = estimated(order, place, work, out_gb, prices)
     check_affordable(found, order.max_cost, attended=attended)
     return Prospect(order, cloud, place, found, Account(prices, Tempo.from_environment().stop))
+
+
+def _need_packages() -> None:
+    """Raise OperatorError now for what the burst's machines would be reached with later."""
+    from ras_runner.transports import docker_api  # noqa: F401  says how to install the SDK
+    from ras_runner.transports.ssh_login import asyncssh_module
+
+    asyncssh_module()
 
 
 def begin(asked: Prospect, state_dir: Path, say: Callable[[str], None], *, attended: bool) -> BurstLife:
@@ -91,6 +100,8 @@ def begin(asked: Prospect, state_dir: Path, say: Callable[[str], None], *, atten
     name = f"burst-{time.strftime('%Y%m%d-%H%M', time.gmtime(now))}-{secrets.token_hex(2)}"
     parameters = order.model_dump(mode="json")
     parameters["stored_gb"] = order.image_archive.expanduser().stat().st_size / 1e9
+    if order.prices is not None:  # it is read again by commands that are given elsewhere
+        parameters["prices"] = str(order.prices.expanduser().absolute())
     record = BurstRecord(
         name,
         order.cloud,
