@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from tests.elastic.cloud import TYPES, Cloud
 
 from ras_runner import ExecutionResult, OperatorError, compute_parallel_remote, get_worker_status, init_ras_worker
 from ras_runner.api import RasProject
+from ras_runner.campaign.campaigns import CampaignSettings, create_campaign, prepare_plans, select_plans
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.watch import NOTICE_FILE
+from ras_runner.cli import bursting
+from ras_runner.cli.options import EXIT_INTERRUPTED
 from ras_runner.hecras.project import Project
 from ras_runner.workers.registry import WORKER_TYPES
 
@@ -220,6 +224,25 @@ def test_a_plan_that_lost_a_machine_gets_one_that_is_not_taken_away(lab: Lab, mo
     lab.cloud.take("m1")
     name = result()["01"].worker_id.removeprefix("burst-")
     assert lab.cloud.get("machines")[name]["spot"] is False
+
+
+def test_an_interrupted_burst_looks_at_its_machines_before_it_stops_them(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    """What runs on them is stopped, and not taken for something that the cloud has taken away."""
+    monkeypatch.setenv("RAS_STANDIN_FAULT", "hang")
+    journal, workers, settings = Journal(lab.folder / "state"), [lab.group()], CampaignSettings()
+    prepared = prepare_plans(select_plans(lab.project, "1"), workers, settings, journal)
+    campaign = create_campaign(journal, lab.project, prepared, workers, settings)
+
+    def interrupt() -> None:
+        lab.computing("m1")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    code = bursting._compute(journal, campaign, workers, as_json=True)
+    journal.close()
+    assert code == EXIT_INTERRUPTED
+    assert lab.rows("SELECT outcome, worker FROM attempts") == [{"outcome": "cancelled", "worker": "burst-m1"}]
+    assert lab.cloud.engines("m1") == []
 
 
 def test_two_campaigns_do_not_scale_one_group_against_each_other(lab: Lab, monkeypatch: pytest.MonkeyPatch):
