@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 from ras_runner.transports import slurm_jobs as jobs
-from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
+from ras_runner.transports.base import Collected, Found, Probe, Status, Upload
+from ras_runner.transports.on_files import OnFiles
 from ras_runner.transports.slurm_batch import Batches, Kind
 from ras_runner.transports.slurm_errors import QueueFullError
 from ras_runner.transports.slurm_states import Phase, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path, PurePath
 
     from ras_runner.transports.base import Transport
@@ -43,7 +44,7 @@ _FULL_SECONDS = 15.0
 _KILLED = 137
 
 
-class SlurmTransport:
+class SlurmTransport(OnFiles):
     """Runs attempts as jobs.
 
     Args:
@@ -52,7 +53,8 @@ class SlurmTransport:
     """
 
     def __init__(self, files: Transport, cluster: Cluster) -> None:
-        self.files, self.cluster = files, cluster
+        super().__init__(files)
+        self.cluster = cluster
         self._batches = Batches(self._submit, cluster.facts.most)
         self._mutex = threading.Lock()
         self._refs: dict[str, Ref] = {}
@@ -70,36 +72,6 @@ class SlurmTransport:
     def host(self) -> str:
         """The cluster's name."""
         return f"Slurm cluster {self.cluster.facts.cluster}"
-
-    @property
-    def sees_our_files(self) -> bool:
-        """Nodes see the shared file system, and this machine's files only by chance."""
-        return False
-
-    @property
-    def root(self) -> PurePath:
-        """The worker folder."""
-        return self.files.root
-
-    def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
-        """The size in bytes of those of ``paths`` that are files."""
-        return self.files.stored(paths)
-
-    def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
-        """Write files, each atomically."""
-        self.files.put(files, stopped)
-
-    def place(self, places: Sequence[Place]) -> None:
-        """Hard links and copies."""
-        self.files.place(places)
-
-    def trim(self, limit: int) -> int:
-        """Make room in the store."""
-        return self.files.trim(limit)
-
-    def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
-        """At most the ``last`` bytes of a file."""
-        return self.files.read(path, start=start, last=last)
 
     def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
         """What the attempt has written."""
