@@ -71,7 +71,7 @@ class Late:
         speed = self.places.workers[run.worker].speed.value
         if run.done is not None and run.done[0] >= _TELLING and run.done[1] > run.at:
             total = (run.done[1] - run.at) / run.done[0]
-            return run.at + total - self.places.now, total * speed
+            return abs(run.at + total - self.places.now), total * speed
         pace = self.paces.pace(task.kind)
         if pace is None or task.size is None:
             return 0.0, 0.0
