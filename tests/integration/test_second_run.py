@@ -173,9 +173,7 @@ def test_of_two_that_complete_at_once_one_publishes(campaign: Campaign, runner: 
     campaign.check("fast", runner)
 
 
-def test_a_result_that_could_not_be_published_gives_way_to_one_that_is(
-    campaign: Campaign, runner: Runner, monkeypatch
-):
+def test_a_result_that_could_not_be_published_gives_way_to_one_that_is(campaign: Campaign, runner: Runner, monkeypatch):
     """The first to end finds the disk full; the other publishes, and no resume brings the first one's result back."""
     campaign.machines["slow"].fault = ""
     publish, full = work.publish_attempt, threading.Event()
@@ -215,9 +213,7 @@ def test_a_controller_that_is_killed_while_both_run_is_followed_by_one_that_atta
     runner.check_no_engine_runs()
 
 
-def test_both_ended_while_there_was_no_controller_and_one_is_published(
-    campaign: Campaign, runner: Runner, monkeypatch
-):
+def test_both_ended_while_there_was_no_controller_and_one_is_published(campaign: Campaign, runner: Runner, monkeypatch):
     campaign.machines["slow"].fault = ""
     for machine in campaign.machines.values():  # the controller sees neither of them end
         machine.poll = lambda probes, machine=machine: {

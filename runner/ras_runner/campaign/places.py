@@ -168,6 +168,14 @@ class Lane:
         self.tasks = 0
         self.sides: dict[str, Side] = {}
 
+    def has_use_for(self, prepared: frozenset[str], without: Worker | None = None) -> bool:
+        """Whether any worker in use, but for one, may run tasks that are prepared for this to their end."""
+        sides = [self.sides[kind] for kind in ("", *prepared) if kind in self.sides]
+        usable = sum(side.usable for side in sides)
+        if without is not None and without.usable and without.name not in self.unable:
+            usable -= without.needs_prepared in ("", *prepared)
+        return usable > 0
+
     def side(self, needs_prepared: str) -> Side:
         """The workers that need this prepared; those that run whole plans for an empty text."""
         if needs_prepared not in self.sides:
@@ -284,7 +292,7 @@ class Places:
             self.roomy.pop(worker.name, None)
 
     def choose(
-        self, lane: Lane, sides: Iterable[str], *, steady: bool, avoid: Collection[str], affinity: str
+        self, lane: Lane, sides: Collection[str], *, steady: bool, avoid: Collection[str], affinity: str
     ) -> Worker | None:
         """Lowest queue priority first; in it a worker that has the inputs, is faster, has most room.
 

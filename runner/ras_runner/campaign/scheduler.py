@@ -27,7 +27,6 @@ A decision costs O(log n) of workers and tasks: see :mod:`ras_runner.campaign.pl
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.decisions import (
@@ -50,6 +49,7 @@ from ras_runner.campaign.decisions import (
 )
 from ras_runner.campaign.expected import Paces
 from ras_runner.campaign.places import Places, Worker
+from ras_runner.campaign.placing import Placed, Placing
 from ras_runner.campaign.second import Late, run_on
 from ras_runner.campaign.waiting import Queue, Run, Task, Waiting
 from ras_runner.engines.base import Stage
@@ -93,15 +93,12 @@ class Scheduler:
         self._paces = Paces()
         self._places = Places()
         self._waiting = Waiting(self._paces)
+        self._placing = Placing(self.policy, self._places, self._waiting)
         self._late = Late(self._places, self._paces, self.policy.second_saves or 0.0)
         self._tasks: dict[str, Task] = {}
         #: Tasks with an attempt under way.
         self._busy: dict[str, Task] = {}
         self._open = self._running = self._want_steady = 0
-        #: What is prepared for -> attempts that prepare it.
-        self._preparing: Counter[str] = Counter()
-        #: Whether any worker solves only what is prepared.
-        self._two_stages = False
         #: Whether a worker, or a task, came or went since it was last seen which tasks no worker is left for.
         self._changed = False
 
@@ -160,7 +157,7 @@ class Scheduler:
     def stranded_without(self, worker: str) -> list[str]:
         """The waiting tasks that no other worker could take."""
         without = self._places.workers[worker]
-        stranded = [queue for queue in self._waiting if not self._has_use_for(queue, without)]
+        stranded = [queue for queue in self._waiting if not queue.lane.has_use_for(queue.prepared, without)]
         return [task.name for queue in stranded for task in queue]
 
     def _take(self, event: Event) -> list[Decision]:
@@ -200,7 +197,7 @@ class Scheduler:
         )
         self._places.join(worker)
         self._changed = True
-        self._two_stages = self._two_stages or bool(worker.needs_prepared)
+        self._placing.two_stages = self._placing.two_stages or bool(worker.needs_prepared)
         for known in event.unable & self._tasks.keys():
             self._change(self._tasks[known], unable=name)
         for known in event.prepared & self._tasks.keys():
@@ -243,11 +240,11 @@ class Scheduler:
         )
         self._tasks[event.task] = task
         self._open += 1
-        self._want_steady += self._needs_steady(task)
+        self._want_steady += self._placing.needs_steady(task)
         self._wait(task)
 
     def _wait(self, task: Task) -> None:
-        self._waiting.put(task, steady=self._needs_steady(task))
+        self._waiting.put(task, steady=self._placing.needs_steady(task))
         self._changed = True
 
     def _attach(self, event: Attached) -> None:
@@ -267,7 +264,7 @@ class Scheduler:
         self._busy[task.name] = task
         self._running += 1
         if prepares:
-            self._preparing[prepares] += 1
+            self._placing.preparing[prepares] += 1
 
     def _end(self, event: AttemptEnded) -> list[Decision]:
         task = self._tasks[event.task]
@@ -291,7 +288,7 @@ class Scheduler:
             del self._busy[task.name]
         self._running -= 1
         if run.prepares:
-            self._preparing[run.prepares] -= 1
+            self._placing.preparing[run.prepares] -= 1
 
     def _learn(self, task: Task, run: Run, worker: Worker, event: AttemptEnded) -> None:
         """How long the plan took says something about plans of its kind, and about the worker."""
@@ -345,9 +342,9 @@ class Scheduler:
     def _goes_on(self, task: Task, worker: Worker, event: AttemptEnded) -> bool:
         """Whether a task is to have another attempt."""
         if event.outcome is Outcome.PREEMPTED:
-            wanted = self._needs_steady(task)
+            wanted = self._placing.needs_steady(task)
             task.preemptions += 1
-            self._want_steady += self._needs_steady(task) - wanted
+            self._want_steady += self._placing.needs_steady(task) - wanted
             return True
         if event.prepared:
             return True
@@ -366,7 +363,7 @@ class Scheduler:
         self._waiting.take(task)
         task.outcome = outcome
         self._open -= 1
-        self._want_steady -= self._needs_steady(task)
+        self._want_steady -= self._placing.needs_steady(task)
         task.lane.tasks -= 1
         return Finish(task.name, outcome, reason, worker)
 
@@ -385,17 +382,17 @@ class Scheduler:
     def _fill(self) -> list[Decision]:
         if not self._waiting.count or not self._has_room():
             return []
-        if not self._two_stages:
-            return self._give_slots(self._place)
+        if not self._placing.two_stages:
+            return self._give_slots(self._placing.whole)
         # what is prepared goes where nothing else can go; what finds no room there takes what the others have left
-        decisions = self._give_slots(self._place_prepared, lambda queue: bool(queue.prepared))
-        lacking = self._lacking()
-        decisions += self._give_slots(lambda task: self._place(task, lacking), lambda queue: not queue.prepared)
-        return decisions + self._give_slots(self._place)
+        decisions = self._give_slots(self._placing.solved, lambda queue: bool(queue.prepared))
+        lacking = self._placing.lacking()
+        decisions += self._give_slots(lambda task: self._placing.whole(task, lacking), lambda queue: not queue.prepared)
+        return decisions + self._give_slots(self._placing.whole)
 
     def _give_slots(
         self,
-        place: Callable[[Task], tuple[Worker, Stage] | None],
+        place: Callable[[Task], Placed | None],
         wanted: Callable[[Queue], bool] = lambda _: True,
     ) -> list[Decision]:
         decisions: list[Decision] = []
@@ -418,37 +415,6 @@ class Scheduler:
         limit = self.policy.max_concurrent
         return bool(self._places.roomy) and (limit is None or self._running < limit)
 
-    def _place_prepared(self, task: Task) -> tuple[Worker, Stage] | None:
-        worker = self._choose(task, task.prepared)
-        return None if worker is None else (worker, Stage.SOLVE)
-
-    def _place(self, task: Task, lacking: Counter[str] | None = None) -> tuple[Worker, Stage] | None:
-        """Where a task runs whole or, while plans are ``lacking`` for workers that only solve, is prepared for them."""
-        worker = self._choose(task, ("",))
-        if worker is None:
-            return None
-        kind = worker.prepares
-        solvers = task.lane.sides.get(kind)
-        if lacking is None or not kind or lacking[kind] <= 0 or solvers is None or not solvers.active:
-            return worker, Stage.WHOLE
-        lacking[kind] -= 1
-        return worker, Stage.PREPARE
-
-    def _choose(self, task: Task, sides: frozenset[str] | tuple[str]) -> Worker | None:
-        return self._places.choose(
-            task.lane, sides, steady=self._needs_steady(task), avoid=task.avoid, affinity=task.affinity
-        )
-
-    def _needs_steady(self, task: Task) -> bool:
-        return task.preemptions >= self.policy.preemptions
-
-    def _lacking(self) -> Counter[str]:
-        """How many plans are to be prepared now, so that one waits for each slot that solves."""
-        lacking = Counter(self._places.supply)
-        lacking.subtract(self._waiting.prepared_for())
-        lacking.subtract(self._preparing)
-        return lacking
-
     def _run_twice(self) -> list[Decision]:
         """Where nothing waits, give free workers the plans that are late on theirs."""
         if self.policy.second_saves is None or self._waiting.count or not self._busy or not self._has_room():
@@ -459,29 +425,18 @@ class Scheduler:
         for task in self._late.candidates(self._busy.values()):
             if not self._has_room():
                 break
-            elsewhere = task.avoid | {task.runs[0].worker}
-            worker = self._places.fastest(task.lane, steady=self._needs_steady(task), avoid=elsewhere)
+            worker = self._placing.elsewhere(task)
             if worker is not None and self._late.gains(task, worker.name):
                 task.twice = True
                 decisions.append(self._start(task, worker, Stage.WHOLE))
         return decisions
-
-    def _has_use_for(self, queue: Queue, without: Worker | None = None) -> bool:
-        """Whether any worker in use, but for one, may run the tasks of a queue to their end, as they are now."""
-        usable = 0
-        for kind in ("", *queue.prepared):
-            side = queue.lane.sides.get(kind)
-            usable += 0 if side is None else side.usable
-            if without is not None and kind == without.needs_prepared and without.name not in queue.lane.unable:
-                usable -= without.usable
-        return usable > 0
 
     def _give_up(self) -> list[Decision]:
         """Tasks that no worker is left for, that could ever take them, end with the reason."""
         if not self._changed:
             return []
         self._changed = False
-        over = [task for queue in self._waiting if not self._has_use_for(queue) for task in queue]
+        over = [task for queue in self._waiting if not queue.lane.has_use_for(queue.prepared) for task in queue]
         return [self._finish(task, Outcome.INFRASTRUCTURE_LOST, self._nobody(task)) for task in over]
 
     def _nobody(self, task: Task) -> str:

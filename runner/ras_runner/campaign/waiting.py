@@ -144,9 +144,7 @@ class Waiting:
         if not queue.live:
             del self._queues[queue.lane.unable, queue.prepared, queue.kind, queue.steady]
 
-    def give(
-        self, wanted: Callable[[Queue], bool], place: Callable[[Task], bool], more: Callable[[], bool]
-    ) -> None:
+    def give(self, wanted: Callable[[Queue], bool], place: Callable[[Task], bool], more: Callable[[], bool]) -> None:
         """Offer tasks in order of their losses, longest first, to ``place``, which takes what finds a place out.
 
         A queue whose task has found none is left alone: no other of it would. ``more`` says whether to go on.

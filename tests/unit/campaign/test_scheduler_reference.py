@@ -33,7 +33,7 @@ class PlainScheduler(Scheduler):
     """Chooses by looking at every task and every worker each time."""
 
     def _fill(self) -> list[Decision]:
-        if not self._two_stages:
+        if not self._placing.two_stages:
             return self._offer(self._whole)
         decisions = self._offer(self._solved)
         lacking = self._count_lacking()
