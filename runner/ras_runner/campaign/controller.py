@@ -108,6 +108,8 @@ class Controller:
         #: Attempt -> fraction that is done, where the journal does not have it yet.
         self._progress: dict[str, float] = {}
         self._next_requests = self._next_progress = 0.0
+        #: How many runs must have been learned from before the journal is told what is guessed.
+        self._next_guess = 1
 
     def run(self, events: list[Event], attached: list[Attempt], seen_event: int) -> None:
         """Run until every task has an outcome.
@@ -259,6 +261,10 @@ class Controller:
         for silent in self._watch.overdue(running, self.settings.lost_after):
             self._give_up(silent)
         self._pause = self._watch.look(running)
+        if self.scheduler.learned >= self._next_guess:
+            self._next_guess = 2 * self.scheduler.learned
+            with contextlib.suppress(JournalError):
+                self.journal.set_expected(self.campaign, self.scheduler.guessed())
         if self._progress and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + _PROGRESS_EVERY
             with contextlib.suppress(JournalError):  # it is only for show

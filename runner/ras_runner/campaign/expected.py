@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 #: Runs that a worker's speed and a kind's pace are judged by: the latest.
 _WORKER_RUNS = 15
 _KIND_RUNS = 101
-#: A worker's first runs count as if it had done this many more at speed 1.
-_SHRINK = 2.0
+#: A worker's first runs count as if it had done one more at speed 1.
+_SHRINK = 1.0
 #: Workers whose speeds differ by less than this factor are taken to be equally fast.
 _SPEED_STEP = 1.15
 #: Half the width of the normal distribution's middle 50 %: what the quartiles of a sample are divided by.

@@ -119,6 +119,12 @@ class Journal:
         with self._transaction():
             self._db.executemany("UPDATE attempts SET progress = ? WHERE id = ?", progress)
 
+    def set_expected(self, campaign: str, expected: Sequence[tuple[float, str]]) -> None:
+        """Store (expected seconds, plan) pairs of a campaign: guesses that are made again, so no events."""
+        with self._transaction():
+            sql = "UPDATE tasks SET expected = ? WHERE campaign = ? AND plan = ?"
+            self._db.executemany(sql, [(seconds, campaign, plan) for seconds, plan in expected])
+
     def campaign_id(self, campaign: str | None) -> str:
         """A campaign's id, checked; the latest campaign's when none is given.
 

@@ -13,6 +13,7 @@ from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded
 from ras_runner.engines.base import Stage
 from ras_runner.engines.common import staged_name
 from ras_runner.hashing import FileHasher
+from ras_runner.hecras.size import plan_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,9 +63,7 @@ def preview(
     scheduler = Scheduler(Policy(max_concurrent=settings.max_concurrent))
     joined = [worker_joined(worker, settings) for worker in workers]
     tasks = [
-        TaskAdded(number, item.expected, item.inputs.plan.geometry, unable=item.unable, prepared=item.ready.kinds)
-        for number, item in plans.items()
-        if item.receipt is None and not item.ready.problem
+        _task_added(number, item) for number, item in plans.items() if item.receipt is None and not item.ready.problem
     ]
     starts = {d.task: d for d in scheduler.handle(*joined, *tasks) if isinstance(d, Start)}
     hasher = FileHasher(journal)
@@ -79,6 +78,20 @@ def preview(
             row = _row(item, _placed(item, starts.get(number), workers), settings, hasher, sent)
         rows.append(row)
     return rows
+
+
+def _task_added(number: str, item: PreparedPlan) -> TaskAdded:
+    plan = item.inputs.plan
+    size = plan_size(plan)
+    return TaskAdded(
+        number,
+        item.expected,
+        plan.geometry,
+        unable=item.unable,
+        prepared=item.ready.kinds,
+        size=size.amount,
+        kind=size.kind,
+    )
 
 
 def _placed(item: PreparedPlan, start: Start | None, workers: Sequence[Worker]) -> tuple[Worker, Stage, int | None]:

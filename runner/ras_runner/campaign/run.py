@@ -30,6 +30,7 @@ from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
+from ras_runner.hecras.size import plan_size
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 
@@ -169,17 +170,7 @@ class _Run:
         events: list[Event] = [worker_joined(worker, self.settings) for worker in self.workers.values()]
         known = members(self.journal, self.campaign).items()
         events += [WorkerLeft(name, "drained") for name, member in known if member.drained and name in self.workers]
-        events += [
-            TaskAdded(
-                row["plan"],
-                row["expected"],
-                self._affinity(row),
-                *self._behind(row["plan"]),
-                self.unable[row["plan"]],
-                self.ready[row["plan"]].kinds,
-            )
-            for row in tasks
-        ]
+        events += [self._task_added(row) for row in tasks]
         events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage, a.launched) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
@@ -195,6 +186,22 @@ class _Run:
         )
         controller.run(events, attached, seen)
         self._sweep_prepared()
+
+    def _task_added(self, row: Row) -> TaskAdded:
+        number = row["plan"]
+        size = plan_size(self.plans[number])
+        losses, failures = self._behind(number)
+        return TaskAdded(
+            number,
+            row["expected"],
+            self._affinity(row),
+            losses,
+            failures,
+            self.unable[number],
+            self.ready[number].kinds,
+            size=size.amount,
+            kind=size.kind,
+        )
 
     def _sweep_prepared(self) -> None:
         """Remove what is prepared for plans that are over, and what a killed controller left half."""

@@ -145,6 +145,11 @@ class Scheduler:
         pace = self._paces.pace(known.kind)
         return None if pace is None or known.size is None else known.size * pace
 
+    def guessed(self) -> list[tuple[float, str]]:
+        """(expected seconds, name) of the open tasks whose time was learned from others of their kind."""
+        guesses = ((self.expected(task.name), task) for task in self._tasks.values() if task.kind)
+        return [(seconds, task.name) for seconds, task in guesses if seconds is not None and task.outcome is None]
+
     def speed(self, worker: str) -> float:
         """How fast a worker is, as far as that is known: 2 when it needs half of what is expected."""
         return self._places.workers[worker].speed.value

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ras_runner.campaign.eta import Eta, Ran, Runs, campaign_eta
 from ras_runner.engines.base import Stage
 from ras_runner.outcomes import Outcome
 
@@ -59,6 +60,8 @@ class TaskView:
     execution_time: float | None
     warnings: tuple[str, ...]
     attempts: tuple[AttemptView, ...]
+    #: Seconds, as far as they were known before it ran.
+    expected: float | None = None
 
     @property
     def running(self) -> AttemptView | None:
@@ -97,18 +100,19 @@ class CampaignView:
         """Plans that have an outcome."""
         return sum(task.outcome is not None for task in self.tasks)
 
-    def eta(self, now: float | None = None) -> float | None:
-        """Seconds until the last plan is done, judged by the pace so far; None before anything is known."""
+    def eta(self, now: float | None = None) -> Eta | None:
+        """When the last plan will be over, and how sure that is; None before anything is known."""
         now = time.time() if now is None else now
-        done = [t.execution_time for t in self.tasks if t.outcome is not None and not t.skipped and t.execution_time]
-        running = [t.running for t in self.tasks if t.running is not None]
-        rates = [(now - a.launched) / a.progress for a in running if a.launched and a.progress and a.progress > 0.02]
-        typical = _mean([*done, *rates])
-        if typical is None or not running:
-            return None
-        left = sum(max(0.0, (1.0 - (a.progress or 0.0)) * typical) for a in running)
-        waiting = sum(t.outcome is None for t in self.tasks) - len(running)
-        return (left + waiting * typical) / len(running)
+        over = [
+            Ran(task.worker_id, task.expected, task.execution_time)
+            for task in self.tasks
+            if task.outcome is not None and task.outcome.success and not task.skipped and task.execution_time
+        ]
+        left = [(task, task.running) for task in self.tasks if task.outcome is None]
+        running = [
+            Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in left if a is not None
+        ]
+        return campaign_eta(over, running, [task.expected for task, attempt in left if attempt is None])
 
 
 def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:
@@ -117,10 +121,6 @@ def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:
         return None
     spent = (time.time() if now is None else now) - attempt.launched
     return spent * (1.0 - attempt.progress) / attempt.progress
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def campaign_view(journal: Journal, campaign: str) -> CampaignView:
@@ -176,4 +176,5 @@ def _task(row: Row, folder: Path, attempts: tuple[AttemptView, ...]) -> TaskView
         row["seconds"],
         tuple(json.loads(row["warnings"])),
         attempts,
+        row["expected"],
     )

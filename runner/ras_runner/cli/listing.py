@@ -136,6 +136,7 @@ def campaigns(state_dir: Path | None, *, as_json: bool) -> None:
 
 
 def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
+    eta = view.eta()
     return {
         "campaign": view.id,
         "state": campaign_state(journal, view),
@@ -145,7 +146,9 @@ def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
         "over": view.over,
         "completed": view.completed,
         "bytes_staged": sum(attempt.bytes_staged for task in view.tasks for attempt in task.attempts),
-        "eta_seconds": view.eta(),
+        "eta_seconds": eta.seconds if eta else None,
+        "eta_low_seconds": eta.low if eta else None,
+        "eta_high_seconds": eta.high if eta else None,
     }
 
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view
-from ras_runner.cli.output import console, duration, style_of, talk
+from ras_runner.cli.output import console, duration, rough, style_of, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
+
+    from ras_runner.campaign.eta import Eta
 
 _REFRESH_SECONDS = 0.5
 _LAST_OVER = 6
@@ -61,9 +63,15 @@ def render(view: CampaignView, notes: Sequence[str] = ()) -> RenderableType:
     total = Text.assemble(
         (f"{view.over} of {len(view.tasks)} ended", "bold"),
         f", {view.completed} completed, {waiting} waiting",
-        f", about {duration(eta)} left" if eta is not None else "",
+        f", {left_of(eta)}" if eta is not None else "",
     )
     return Group(table, total, *(Text(note, "yellow") for note in notes))
+
+
+def left_of(eta: Eta) -> str:
+    """``about 3 h 10 min left (2 h 40 min to 4 h)``: most likely, and the bounds in 4 of 5 cases."""
+    low, high = rough(eta.low), rough(eta.high)
+    return f"about {rough(eta.seconds)} left" + (f" ({low} to {high})" if low != high else "")
 
 
 class LiveView:

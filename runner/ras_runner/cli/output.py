@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,17 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rough(seconds: float) -> str:
+    """A time that is not known exactly: ``3 h 10 min``, ``25 min``, ``40 s``; from 10 hours on full hours."""
+    if seconds < 60:
+        return f"{math.ceil(seconds / 5) * 5} s"
+    minutes = round(seconds / 60) if seconds < 3600 else round(seconds / 600) * 10
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 10:
+        return f"{round(seconds / 3600)} h"
+    return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0))
 
 
 def size(count: int) -> str:
