@@ -243,6 +243,20 @@ def test_a_controller_that_is_killed_before_it_stops_the_loser_is_followed_by_on
     assert row["message"] == SUPERSEDED
 
 
+def test_a_loser_whose_files_cannot_be_read_is_not_looked_at_again(campaign: Campaign, runner: Runner, monkeypatch):
+    """What it left may be a result, but the plan has one."""
+
+    def gone(*_: object) -> None:
+        raise WorkerError("the share is gone", host="slow", step="collect")
+
+    monkeypatch.setattr(work, "retrying", lambda call, *_, **__: call())
+    campaign.machines["slow"].collect = gone
+    campaign.run()
+    campaign.check("fast", runner)
+    campaign.run(Mode.RESUME)
+    campaign.check("fast", runner)
+
+
 def test_a_plan_that_runs_twice_is_cancelled_on_both(campaign: Campaign, runner: Runner):
     campaign.machines["fast"].fault = "hang"
     say = campaign.said.append

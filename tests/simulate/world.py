@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Told:
         starts: attempts.
         second: of these, attempts of plans that ran on another worker.
         preempted, lost: attempts that ended so.
-        busiest: attempts that ran at once, at most.
+        deciding: CPU seconds in the scheduler.
     """
 
     makespan: float
@@ -113,6 +114,7 @@ class Told:
     second: int
     preempted: int
     lost: int
+    deciding: float
 
 
 class Play:
@@ -127,7 +129,8 @@ class Play:
         self._running: dict[tuple[str, str], tuple[int, float]] = {}
         self._runs: dict[str, int] = {}
         self._over: set[str] = set()
-        self._now = self._last = 0.0
+        self._now = self._last = self._deciding = 0.0
+        self._number = 0
         self._counts = dict.fromkeys(("starts", "second", "preempted", "lost"), 0)
 
     def run(self) -> Told:
@@ -136,7 +139,7 @@ class Play:
         Raises:
             RuntimeError: plans are left that nothing runs: a fault of the chooser.
         """
-        self._carry_out(self._chooser.handle(*self._world.workers(), *self._world.tasks(), Tick(0.0)))
+        self._tell(*self._world.workers(), *self._world.tasks(), Tick(0.0))
         tick = TICK
         while len(self._over) < self._world.scenario.plans or self._running:
             if self._ends and self._ends[0][0] <= tick:
@@ -148,8 +151,19 @@ class Play:
                 raise RuntimeError(f"{self._world.scenario.plans - len(self._over)} plans are left and nothing runs")
             self._now = tick
             tick += TICK
-            self._carry_out(self._chooser.handle(Tick(self._now)))
-        return Told(self._last, len(self._over), **self._counts)
+            self._tell(Tick(self._now))
+        return Told(self._last, len(self._over), **self._counts, deciding=self._deciding)
+
+    def _tell(self, *events: Event) -> None:
+        """Let the chooser decide, and carry that out."""
+        before = time.thread_time()
+        decisions = self._chooser.handle(*events)
+        self._deciding += time.thread_time() - before
+        for decision in decisions:
+            if isinstance(decision, Start):
+                self._start(decision.task, decision.worker)
+            elif isinstance(decision, Stop):
+                self._plan_end(self._now, decision.task, decision.worker, Outcome.CANCELLED)
 
     def _end(self, task: str, worker: str, outcome: Outcome) -> None:
         _, since = self._running.pop((task, worker))
@@ -166,16 +180,7 @@ class Play:
             self._counts["lost"] += 1
         elif outcome is Outcome.PREEMPTED:
             self._counts["preempted"] += 1
-        self._carry_out(
-            self._chooser.handle(AttemptEnded(task, outcome, self._now, "", blame, worker=worker, seconds=seconds))
-        )
-
-    def _carry_out(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
-            if isinstance(decision, Start):
-                self._start(decision.task, decision.worker)
-            elif isinstance(decision, Stop):
-                self._plan_end(self._now, decision.task, decision.worker, Outcome.CANCELLED)
+        self._tell(AttemptEnded(task, outcome, self._now, "", blame, worker=worker, seconds=seconds))
 
     def _start(self, task: str, worker: str) -> None:
         self._counts["starts"] += 1
@@ -195,7 +200,7 @@ class Play:
     def _plan_end(self, at: float, task: str, worker: str, outcome: Outcome) -> None:
         """An attempt will end so; whatever was to come of it before."""
         since = self._running.get((task, worker), (0, self._now))[1]
-        self._number = getattr(self, "_number", 0) + 1
+        self._number += 1
         self._running[task, worker] = (self._number, since)
         heapq.heappush(self._ends, (at, self._number, task, worker, outcome))
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.decisions import AttemptEnded
+from ras_runner.campaign.decisions import AttemptEnded, Blame
 from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.winners import SUPERSEDED
 from ras_runner.outcomes import Outcome
@@ -42,7 +42,7 @@ class Ends:
 
     def attempt(self, end: Ended, records: Records) -> AttemptEnded:
         """Turn the end of an attempt into journal records and the scheduler's event."""
-        attempt, reason = end.attempt, end.reason
+        attempt, outcome, reason = end.attempt, end.outcome, end.reason
         plan, worker = attempt.plan_number, attempt.worker.worker_id
         superseded = plan in self._decided
         seconds = attempt.seconds
@@ -54,19 +54,22 @@ class Ends:
             records.append(("attempt-unpublished", {"attempt": attempt.id, "message": reason}))
             self._unpublished.setdefault(plan, []).append(attempt)
         else:
-            failed = not (end.outcome.success or end.outcome is Outcome.CANCELLED or superseded)
-            keep = failed and bool(attempt.launched)
+            if end.unpublished:
+                outcome, reason = Outcome.CANCELLED, SUPERSEDED
+            # where nobody knows whether it has ended, what it left stays until it is stopped
+            of_use = not (superseded and end.blame is Blame.NOBODY)
+            keep = bool(attempt.launched) and not outcome.success and outcome is not Outcome.CANCELLED and of_use
             if keep:
                 reason += f"\n  log: {self.work.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
-            if end.outcome.success and end.verified is not None:
+            if outcome.success and end.verified is not None:
                 details["result"] = list(end.verified.files.values())[-1]
                 records.append(("result-published", _receipt(end, end.verified, details)))
                 self._supersede(plan, records)
-            records.append(attempt_ended(attempt.id, end.outcome, reason, end.blame))
+            records.append(attempt_ended(attempt.id, outcome, reason, end.blame))
             self._let_go(attempt, keep=keep)
         if not superseded:
             self._known.setdefault(plan, {})[worker] = (attempt, details)
-        return AttemptEnded(plan, end.outcome, time.time(), reason, end.blame, end.prepared, worker, seconds)
+        return AttemptEnded(plan, outcome, time.time(), reason, end.blame, end.prepared, worker, seconds)
 
     def task(self, end: Finish) -> tuple[str, dict[str, Any]]:
         """The record of a plan's end: with the worker, the engine and the figures of the attempt that decided it."""
