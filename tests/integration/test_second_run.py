@@ -17,7 +17,7 @@ from ras_runner import init_ras_worker
 from ras_runner.campaign.campaigns import CampaignSettings, create_campaign, prepare_plans, select_plans
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.journal import Journal
-from ras_runner.campaign.run import Mode, run_campaign
+from ras_runner.campaign.run import Mode, run_campaign, stop_campaign
 from ras_runner.campaign.scheduler import Policy, Stop
 from ras_runner.campaign.winners import SUPERSEDED, Winners
 from ras_runner.errors import OperatorError, WorkerError
@@ -241,6 +241,25 @@ def test_a_controller_that_is_killed_before_it_stops_the_loser_is_followed_by_on
     campaign.check("fast", runner)
     (row,) = campaign.journal.rows("SELECT message FROM attempts WHERE worker = 'slow'")
     assert row["message"] == SUPERSEDED
+
+
+def test_a_campaign_that_is_stopped_without_a_controller_keeps_the_one_result(
+    campaign: Campaign, runner: Runner, monkeypatch
+):
+    """The loser has ended well too, which no one has seen: no later controller takes its result."""
+    slow = campaign.machines["slow"]
+    slow.fault = ""
+    slow.poll = lambda probes: {
+        name: replace(status, alive=True) for name, status in LocalTransport.poll(slow, probes).items()
+    }
+    interrupt(monkeypatch, "_act", lambda _, given: isinstance(given[0], Stop))
+    with pytest.raises(KeyboardInterrupt):
+        campaign.run()
+    del slow.poll
+    wait_until(lambda: not runner.engines(), "both end by themselves")
+    stop_campaign(campaign.journal, campaign.id, campaign.workers)
+    campaign.run(Mode.RESUME)
+    campaign.check("fast", runner)
 
 
 def test_a_loser_whose_files_cannot_be_read_is_not_looked_at_again(campaign: Campaign, runner: Runner, monkeypatch):

@@ -96,20 +96,24 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
     with _controlling(journal, campaign):
         events: list[tuple[str, dict[str, Any]]] = []
         for row in journal.rows(
-            "SELECT * FROM attempts WHERE campaign = ? AND state NOT IN ('ended', 'unpublished')", campaign
+            "SELECT a.*, t.outcome AS decided FROM attempts a "
+            "JOIN tasks t ON t.campaign = a.campaign AND t.plan = a.plan WHERE a.campaign = ? AND a.state NOT IN ('ended', 'unpublished')",
+            campaign,
         ):
             worker = by_name.get(row["worker"])
+            superseded = row["decided"] is not None and Outcome(row["decided"]).success
             if worker is not None and not worker.transport.claim(worker.attempt_folder(row["id"])):
                 probe = Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"])
-                first_stage = row["stage"] == Stage.PREPARE
-                if not first_stage and worker.transport.poll([probe])[row["id"]].exit_code is not None:
+                may_be_good = row["stage"] != Stage.PREPARE and not superseded
+                if may_be_good and worker.transport.poll([probe])[row["id"]].exit_code is not None:
                     unread = {"attempt": row["id"], "message": "it had ended before it was cancelled"}
                     events.append(("attempt-unpublished", unread))
                     continue
                 worker.transport.stop(probe)
             # what may run on out of reach is stopped by the next controller that reaches the worker
             blame = Blame.WORKER if worker is None else Blame.NOBODY
-            events.append(attempt_ended(row["id"], Outcome.CANCELLED, "cancelled", blame))
+            reason = SUPERSEDED if superseded else "cancelled"
+            events.append(attempt_ended(row["id"], Outcome.CANCELLED, reason, blame))
         open_tasks = journal.rows("SELECT plan FROM tasks WHERE campaign = ? AND outcome IS NULL", campaign)
         events += [task_ended(row["plan"], Outcome.CANCELLED, "cancelled") for row in open_tasks]
         journal.record_all(campaign, [*events, ("campaign-finished", {})])
