@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,8 +72,9 @@ def simulate(case: Case) -> Figures:
     return Figures(ratio, **counts, cpu=time.process_time(), megabytes=peak)
 
 
+@cache
 def apart(case: Case) -> Figures:
-    """Play a case in a process of its own."""
+    """Play a case in a process of its own; each once."""
     given = json.dumps({"chooser": case.chooser, "scenario": asdict(case.scenario)})
     done = subprocess.run([sys.executable, __file__, "--case", given], check=True, capture_output=True, text=True)
     figures = Figures(**json.loads(done.stdout))

@@ -97,7 +97,8 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[Worker]) ->
         events: list[tuple[str, dict[str, Any]]] = []
         for row in journal.rows(
             "SELECT a.*, t.outcome AS decided FROM attempts a "
-            "JOIN tasks t ON t.campaign = a.campaign AND t.plan = a.plan WHERE a.campaign = ? AND a.state NOT IN ('ended', 'unpublished')",
+            "JOIN tasks t ON t.campaign = a.campaign AND t.plan = a.plan "
+            "WHERE a.campaign = ? AND a.state NOT IN ('ended', 'unpublished')",
             campaign,
         ):
             worker = by_name.get(row["worker"])
