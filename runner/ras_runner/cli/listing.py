@@ -164,6 +164,7 @@ def campaign_state(journal: Journal, view: CampaignView) -> str:
 def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
     """``ras-runner status``."""
     from ras_runner.campaign.view import attempt_eta, campaign_view
+    from ras_runner.cli.live import left_of
 
     journal = open_journal(state_dir)
     view = campaign_view(journal, journal.campaign_id(campaign))
@@ -197,8 +198,10 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
         ]
         for t in tasks
     ]
+    eta = view.eta() if row["state"] == "running" else None
     title = (
         f"Campaign {view.id} ({row['state']}): {view.completed} of {len(view.tasks)} plans completed, {view.over} over"
+        + (f", {left_of(eta)}" if eta else "")
     )
     print_table(title, ["plan", "title", "state", "worker", "done", "left", "message"], cells, right=(4, 5))
     if row["state"] == "interrupted":

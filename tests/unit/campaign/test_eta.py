@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from ras_runner.campaign.eta import Ran, Runs, campaign_eta
+from ras_runner.campaign.eta import Eta, Ran, Runs, campaign_eta
+from ras_runner.cli.live import left_of
 
 SPEEDS = {"fast": 2.0, "mid": 1.0, "slow": 0.5}
 
@@ -74,3 +75,17 @@ def test_it_is_near_the_truth_and_right_about_how_sure_it_is():
     assert errors[50] < 0.1
     widths = sorted(high / low for _, _, low, high in found)
     assert widths[50] < 1.6
+
+
+@pytest.mark.parametrize(
+    ("eta", "said"),
+    [
+        (Eta(11400.0, 9600.0, 14400.0), "about 3 h 10 min left (2 h 40 min to 4 h)"),
+        (Eta(33.0, 21.0, 48.0), "about 35 s left (25 s to 50 s)"),
+        (Eta(2000.0, 1990.0, 2005.0), "about 33 min left"),
+        (Eta(50000.0, 40000.0, 61000.0), "about 14 h left (11 h to 17 h)"),
+        (Eta(59.0, 3590.0, 7199.0), "about 60 s left (1 h to 2 h)"),
+    ],
+)
+def test_it_is_told_in_words(eta: Eta, said: str):
+    assert left_of(eta) == said
