@@ -235,7 +235,9 @@ class RoundRobin:
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[str]] = {}
-        self._idle: dict[str, None] = {}
+        self._idle: set[str] = set()
+        #: Workers that may have a plan to start.
+        self._asked: list[str] = []
         self._turn: deque[str] = deque()
 
     def handle(self, *events: Event) -> list[Decision]:
@@ -243,24 +245,30 @@ class RoundRobin:
         for event in events:
             if isinstance(event, WorkerJoined):
                 self._queues[event.worker] = deque()
-                self._idle[event.worker] = None
+                self._idle.add(event.worker)
                 self._turn.append(event.worker)
             elif isinstance(event, TaskAdded):
                 self._deal(event.task)
             elif isinstance(event, AttemptEnded):
                 self._ended(event)
-        ready = [worker for worker in self._idle if self._queues[worker]]
-        for worker in ready:
-            del self._idle[worker]
-        return [Start(self._queues[worker].popleft(), worker, 0) for worker in ready]
+        starts: list[Decision] = []
+        for worker in self._asked:
+            if worker in self._idle and self._queues[worker]:
+                self._idle.discard(worker)
+                starts.append(Start(self._queues[worker].popleft(), worker, 0))
+        self._asked.clear()
+        return starts
 
     def _deal(self, task: str) -> None:
         self._turn.rotate(-1)
         self._queues[self._turn[0]].append(task)
+        if self._turn[0] in self._idle:
+            self._asked.append(self._turn[0])
 
     def _ended(self, event: AttemptEnded) -> None:
         if event.blame is Blame.NOBODY:
-            self._idle[event.worker] = None
+            self._idle.add(event.worker)
+            self._asked.append(event.worker)
         else:
             self._turn.remove(event.worker)
             for task in self._queues.pop(event.worker):
