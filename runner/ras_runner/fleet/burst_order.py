@@ -153,7 +153,7 @@ def make_order(parameters: Mapping[str, Any]) -> BurstOrder:
         raise InputError(
             f"a burst needs {', '.join(missing)}",
             step="check burst",
-            action="say how long it may live and what it may cost at most; see: ras-runner burst run --help",
+            action="say where, how long, for how much, and with which image; see: ras-runner burst run --help",
         )
     order = validated(BurstOrder, given, "burst")
     try:
