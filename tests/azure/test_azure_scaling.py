@@ -97,9 +97,12 @@ def test_a_machine_that_is_taken_away_is_noticed_and_another_one_comes(campaign:
 def test_a_shortage_is_a_pause_and_not_the_end(campaign: Campaign, arm: Arm, late: bool) -> None:
     arm.refuse("PATCH virtualMachineScaleSets", 409, "AllocationFailed", times=99, late=late)
     campaign.wanted = 2
-    campaign.steps(300)
+    room = []
+    while campaign.now < 300:
+        campaign.step()
+        room.append(campaign.core.room(campaign.now))
     tried = arm.count("PATCH virtualMachineScaleSets")
-    assert campaign.core.room(campaign.now) == 0, "other groups take the plans"
+    assert room.count(0) > len(room) / 3, "other groups take the plans while it is not tried"
     assert tried < 12, "it is not asked at each look"
 
     arm.refusals.clear()
