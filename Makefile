@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test lint types bench simulate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -39,6 +39,9 @@ types: $(VENV)/installed-tests  ## mypy --strict, as on Linux and as on Windows
 
 bench: $(VENV)/installed-tests  ## measure against ras-commander; writes docs/benchmarks.md
 	$(BIN)/python tests/bench/run.py
+
+simulate: $(VENV)/installed-tests  ## a million plans on a virtual clock; writes docs/simulation.md (a few minutes)
+	$(BIN)/python tests/simulate/run.py
 
 clean:  ## remove what make made
 	rm -rf $(VENV) demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,13 +10,31 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from tests.commands import Runner
-from tests.daemons import docker_daemon, sshd, windows_host, windows_machine, winrm_host, winrm_session
+from tests.daemons import (
+    dask_cluster,
+    docker_daemon,
+    slurm_cluster,
+    sshd,
+    windows_host,
+    windows_machine,
+    winrm_host,
+    winrm_session,
+)
 
 from ras_runner.campaign.journal import Journal
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 
-__all__ = ["docker_daemon", "sshd", "windows_host", "windows_machine", "winrm_host", "winrm_session"]
+__all__ = [
+    "dask_cluster",
+    "docker_daemon",
+    "slurm_cluster",
+    "sshd",
+    "windows_host",
+    "windows_machine",
+    "winrm_host",
+    "winrm_session",
+]
 
 # programs under wine take several times as long, and what differs there needs no many examples
 _EXAMPLES = 20 if sys.platform == "win32" else 100

@@ -12,13 +12,30 @@ from tests.services import not_here
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.dask.cluster import DaskCluster
     from tests.docker.daemon import Daemon
     from tests.simulators.windows_host.host import WindowsHost
+    from tests.slurm.cluster import SlurmCluster
     from tests.ssh.sshd import Sshd
     from tests.wine.wine import WindowsMachine
     from tests.winrm.conftest import WinRmHost
 
 # What each needs is imported by the fixture: not every machine that runs tests has it.
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A Dask cluster: two workers with a thread each."""
+    from tests.dask.cluster import DaskUnavailable, running_cluster
+
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(running_cluster(tmp_path_factory.mktemp("dask")))
+        except DaskUnavailable as reason:
+            not_here(reason)
+        running.add("a")
+        running.add("b")
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +47,19 @@ def docker_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         try:
             running = stack.enter_context(running_daemon(tmp_path_factory.mktemp("dockerd")))
         except DockerUnavailable as reason:
+            not_here(reason)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """A Slurm cluster of three nodes."""
+    from tests.slurm.cluster import SlurmUnavailable, running_cluster
+
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(running_cluster(tmp_path_factory.mktemp("slurm")))
+        except SlurmUnavailable as reason:
             not_here(reason)
         yield running
 

@@ -45,7 +45,7 @@ apt_install() {
 # Where the collections are that the Windows roles and the dynamic inventories need: they come in the PyPI package
 # ansible, since Galaxy is not reached everywhere. The folder is named after what is in it.
 ansible_package=ansible==12.3.0
-ansible_wanted="amazon/aws ansible/windows community/windows"
+ansible_wanted="amazon/aws ansible/windows azure/azcollection community/windows"
 ansible_collections() {
   printf '%s/ansible-collections-%s-%s\n' "$cache" "${ansible_package#*==}" \
     "$(printf %s "$ansible_wanted" | cksum | cut -d ' ' -f 1)"
@@ -100,10 +100,10 @@ ssh() {
 slurm() {
   # The tests start daemons of their own. Where there were none, the packages' are not to run on this machine.
   local fresh=
-  [ -e /usr/sbin/slurmctld ] || fresh=1
-  apt_install slurm-client slurmctld munge
+  [ -e /usr/sbin/slurmd ] || fresh=1
+  apt_install slurm-client slurmctld slurmd munge
   if [ -n "$fresh" ] && command -v systemctl >/dev/null; then
-    "${root[@]}" systemctl disable --now munge.service slurmctld.service >>"$log" 2>&1 || true
+    "${root[@]}" systemctl disable --now munge.service slurmctld.service slurmd.service >>"$log" 2>&1 || true
   fi
   say "slurm: $(/usr/sbin/slurmctld -V)"
 }

@@ -188,7 +188,7 @@ def compute_parallel_remote(
         autoclean: remove the workspaces of plans that completed; those of failed plans are kept.
         timeout: minutes after which a plan is stopped.
         stuck_after: minutes without CPU time and progress after which Windows HEC-RAS is stopped, as it must be waiting
-            in a window for a person.
+            in a window for a person; and after which a Slurm job is given up that only a person can help to start.
         retries: how often a plan is repeated after a failure of the model itself.
         lost_after: seconds after which a worker that cannot be reached has lost the plans that run there.
         state_dir: where the journal is kept; the user's state folder when left out.

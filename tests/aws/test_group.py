@@ -355,7 +355,7 @@ class TestDoctor:
         [examination] = examine([WorkerEntry("cloud", "aws_ec2", aws.parameters())])
         assert not examination.failed
         [row] = examination.rows
-        assert row.finding.evidence == "group rastest in us-east-1: 2 machines run, 2 are wanted, 10 at most"
+        assert row.finding.evidence == "group rastest in us-east-1: 2 running; 2 asked for, at most 10"
 
     def test_says_what_is_wrong_with_it(self, aws: Aws) -> None:
         aws.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=GROUP, ForceDelete=True)

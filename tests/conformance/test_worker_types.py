@@ -46,6 +46,11 @@ class WorkerType:
     megabytes: tuple[int, int] = (300, 200)
 
 
+def dask_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    cluster = request.getfixturevalue("dask_cluster")
+    return {f"ras_{name}": value for name, value in cluster.parameters(folder / "worker", cores_total=2).items()}
+
+
 def docker_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
     daemon = request.getfixturevalue("docker_daemon")
     return {f"ras_{name}": value for name, value in daemon.parameters(folder / "worker").items()}
@@ -54,6 +59,11 @@ def docker_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, 
 def docker_ssh_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
     daemon, sshd = request.getfixturevalue("docker_daemon"), request.getfixturevalue("sshd")
     return {f"ras_{name}": value for name, value in daemon.remote_parameters(sshd, folder / "worker").items()}
+
+
+def slurm_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    cluster = request.getfixturevalue("slurm_cluster")
+    return {f"ras_{name}": value for name, value in cluster.parameters(folder / "worker").items()}
 
 
 def ssh_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
@@ -73,10 +83,12 @@ def winrm_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, o
 
 
 WORKER_TYPES = {
+    "dask": WorkerType("dask_workers", dask_variables, "dask"),
     "docker": WorkerType("docker_workers", docker_variables, "docker"),
     "docker-ssh": WorkerType("docker_workers", docker_ssh_variables, "docker ssh"),
     "local": WorkerType("local", lambda request, folder: {}),
     "psexec": WorkerType("windows_workers", psexec_variables, "windows", WindowsRunner, (100, 60)),
+    "slurm": WorkerType("slurm_workers", slurm_variables, "slurm"),
     "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
     # all that goes through WinRM goes as text in small messages, and the simulated host takes its time for each
     "winrm": WorkerType("windows_workers", winrm_variables, "windows", WinRmRunner, (30, 20)),
@@ -90,6 +102,8 @@ def _marks(kind: WorkerType) -> list[pytest.MarkDecorator]:
 ROWS = {name: pytest.param(name, marks=_marks(kind)) for name, kind in sorted(WORKER_TYPES.items())}
 #: The same without the row that is put together from two others, for what one of these does alone.
 SIMPLE_ROWS = [row for name, row in ROWS.items() if name != "docker-ssh"]
+#: Slurm moves no files itself: they go as those of local and SSH workers.
+FILE_ROWS = [row for row in SIMPLE_ROWS if row is not ROWS["slurm"]]
 
 
 @pytest.fixture(params=ROWS.values())
@@ -183,7 +197,7 @@ def test_names_in_sub_folders_and_hostile_paths(worker: Runner, project: Project
     assert Path(result["hdf_path"]).parent == folder
 
 
-@pytest.mark.parametrize("worker", [ROWS[name] for name in ("docker-ssh", "ssh")], indirect=True)
+@pytest.mark.parametrize("worker", [ROWS[name] for name in ("docker-ssh", "slurm", "ssh")], indirect=True)
 def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
     """Strangers, running plans and kept workspaces stay; what still runs of attempts that were given up ends."""
     worker.environment["RAS_STANDIN_FAULT"] = "p01=unstable,p02=hang"
@@ -215,7 +229,7 @@ def test_sweep_takes_only_what_is_over(worker: Runner, project: Project):
     assert {row["cleaned"] for row in worker.attempts()} == {1}
 
 
-@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
+@pytest.mark.parametrize("worker", FILE_ROWS, indirect=True)
 def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: Project):
     terrain = project.folder / "Terrain.hdf"
     with h5py.File(terrain, "w") as hdf:
@@ -228,7 +242,7 @@ def test_two_plans_that_share_a_geometry_send_it_once(worker: Runner, project: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
+@pytest.mark.parametrize("worker", FILE_ROWS, indirect=True)
 def test_large_input_and_result(worker: Runner, tmp_path: Path, request: pytest.FixtureRequest):
     """300 MB that the plan reads, and a result of 200 MB; less where that would take a minute."""
     sent, made = (megabytes * 1_000_000 for megabytes in WORKER_TYPES[request.node.callspec.params["worker"]].megabytes)
@@ -251,7 +265,7 @@ def test_large_input_and_result(worker: Runner, tmp_path: Path, request: pytest.
     shutil.rmtree(tmp_path)  # half a gigabyte a worker type
 
 
-@pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
+@pytest.mark.parametrize("worker", FILE_ROWS, indirect=True)
 def test_unchanged_plans_send_nothing(worker: Runner, project: Project):
     worker.execute(project.folder, "--plans", "1,2")
     again = worker.execute(project.folder, "--plans", "1,2")

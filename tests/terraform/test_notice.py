@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import http.server
-import os
-import subprocess
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.services import not_here
-from tests.terraform.program import CODE, TerraformUnavailable, render
+from tests.terraform.notice import Metadata, NoticeMachine, notice_machine
 
-TEMPLATE = CODE / "modules" / "aws_workers" / "templates" / "tell-notice.sh.tftpl"
 TOKEN = "token-of-the-metadata-service=="
 ACTION, REBALANCE = "/latest/meta-data/spot/instance-action", "/latest/meta-data/events/recommendations/rebalance"
-#: In place of sleep: lets the script look once, and ends it.
-SLEEP = """#!/bin/sh
-rm "$ONCE" 2>/dev/null
-"""
-
-
-class Metadata(http.server.ThreadingHTTPServer):
-    """Version 2 of the instance metadata service: nothing without a token, 404 for what is not so."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.says: dict[str, str] = {}
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
+    """Version 2 of the instance metadata service: nothing without a token, 404 for what is not so."""
+
     server: Metadata
 
     def do_PUT(self) -> None:
@@ -56,61 +40,14 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-@dataclass
-class Machine:
-    """A machine with its script and its metadata service."""
-
-    folder: Path
-    metadata: Metadata
-    worker: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.worker = self.folder / "worker folder"
-        self.worker.mkdir()
-        (self.folder / "sleep").write_text(SLEEP, encoding="utf-8")
-        (self.folder / "sleep").chmod(0o755)
-        (self.folder / "empty").mkdir()
-        text = render(TEMPLATE, {"worker_folder": str(self.worker)}, self.folder / "empty")
-        host, port = self.metadata.server_address[:2]
-        assert text.count("http://169.254.169.254/") == 1
-        (self.folder / "script").write_text(text.replace("169.254.169.254", f"{host}:{port}"), encoding="utf-8")
-
-    def look(self) -> str:
-        """Let the script look once; returns what is in the file then."""
-        once = self.folder / "once"
-        once.touch()
-        subprocess.run(
-            ["sh", self.folder / "script"],
-            env={"PATH": f"{self.folder}:{os.defpath}", "ONCE": str(once), "no_proxy": "127.0.0.1"},
-            timeout=60,
-            check=False,
-        )
-        assert not once.exists()
-        assert {file.name for file in self.worker.iterdir()} <= {"notice"}
-        return self.notice.read_text(encoding="ascii") if self.notice.exists() else ""
-
-    @property
-    def notice(self) -> Path:
-        return self.worker / "notice"
-
-
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path: Path) -> Iterator[NoticeMachine]:
     """A machine that nobody is going to take."""
-    metadata = Metadata()
-    thread = threading.Thread(target=metadata.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield Machine(tmp_path, metadata)
-    except TerraformUnavailable as reason:
-        not_here(reason)
-    finally:
-        metadata.shutdown()
-        thread.join()
-        metadata.server_close()
+    with notice_machine(tmp_path, "aws", Metadata(_Answer, {})) as made:
+        yield made
 
 
-def test_tells_of_its_end_once_and_says_the_worse_of_two(machine: Machine) -> None:
+def test_tells_of_its_end_once_and_says_the_worse_of_two(machine: NoticeMachine) -> None:
     assert machine.look() == ""
 
     machine.metadata.says[REBALANCE] = '{"noticeTime":"2026-08-01T17:50:00Z"}'
@@ -130,12 +67,12 @@ def test_tells_of_its_end_once_and_says_the_worse_of_two(machine: Machine) -> No
 
 
 @pytest.mark.parametrize("answer", ['{"action": "terminate"}', '{"time": "$(touch x)"}', "<html>", "", "\n" * 1000])
-def test_takes_nothing_for_a_notice_that_is_none(machine: Machine, answer: str) -> None:
+def test_takes_nothing_for_a_notice_that_is_none(machine: NoticeMachine, answer: str) -> None:
     machine.metadata.says = {ACTION: answer, REBALANCE: answer}
     assert machine.look() == ""
 
 
-def test_goes_on_while_the_service_gives_no_token(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_goes_on_while_the_service_gives_no_token(machine: NoticeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Answer, "do_PUT", lambda self: self._send(503, ""))
     machine.metadata.says[ACTION] = '{"action": "terminate", "time": "2026-08-01T18:00:00Z"}'
     assert machine.look() == ""

@@ -14,9 +14,10 @@ ADDED = ("numpy==2.1.3", "colorama")
 
 
 def requirements() -> list[str]:
-    """The project's dependencies and those of its tests, with the pins that wine needs."""
+    """The project's dependencies, those of its tests and of Dask workers, with the pins that wine needs."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    named = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *extras["test"], *extras["dask"]]
     return sorted({*(item for item in named if not item.startswith(LEFT_OUT)), *ADDED})
 
 

@@ -68,6 +68,10 @@ class Attempt:
         stop_outcome: what it ends as then, when it has no result.
         progress: fraction of the simulated time that is done; None while unknown.
         note: how it ended, where its files cannot tell.
+        waiting: why its script has not begun; empty once it has.
+        hopeless: since when it waits for what only a person can change, by a monotonic clock; None while it does not.
+        ended_as: what it ended as by the word of what ran it; None where there is none.
+        needs_person: it ended because of what only a person can change on its worker.
         activity: when it was last seen to compute; None while that is not watched.
     """
 
@@ -88,12 +92,16 @@ class Attempt:
     stop_outcome: Outcome = Outcome.CANCELLED
     progress: float | None = None
     note: str = ""
+    waiting: str = ""
+    hopeless: float | None = None
+    ended_as: Outcome | None = None
+    needs_person: bool = False
     activity: Activity | None = None
 
     @property
     def plan_number(self) -> str:
-        """Number of its plan."""
-        return self.plan.number
+        """What the campaign calls its plan: see `Plan.name`."""
+        return self.plan.name
 
     @property
     def stage(self) -> Stage:
@@ -214,7 +222,7 @@ def _check_names(attempt: Attempt, files: Sequence[StagedFile]) -> None:
     if attempt.worker.engine.system is not System.WINDOWS:
         return
     places = [inside_tree(attempt.tree, file.place) for file in files]
-    temporary = attempt.tree / f"{attempt.staged_name}.p{attempt.plan_number}.tmp.hdf"  # the engine's own, the longest
+    temporary = attempt.tree / f"{attempt.staged_name}.p{attempt.plan.number}.tmp.hdf"  # the engine's own, the longest
     paths = [attempt.folder / place for place in (*places, temporary)]
     check_windows_paths(paths, attempt.worker.transport.root, attempt.worker.hostname)
 
@@ -224,7 +232,8 @@ def _stage(attempt: Attempt, stager: Stager, scratch: Path, prepared: PreparedSt
     engine = attempt.worker.engine
     for _ in range(_STAGE_TRIES):
         attempt.worker.transport.remove(attempt.folder)  # what an earlier try has staged
-        attempt.plan = Project.open(attempt.plan.project.prj).plan(attempt.plan.number)
+        project = attempt.plan.project
+        attempt.plan = Project.open(project.prj, project.label).plan(attempt.plan.number)
         inputs = engine.inputs(attempt.plan, attempt.worker.stage)
         check_inputs(inputs)
         _check_outside(attempt, inputs)

@@ -41,7 +41,8 @@ class CampaignSettings(BaseModel):
         num_cores: cores of each plan; each worker's ``cores_per_plan`` when left out.
         max_concurrent: limit of plans running at once over all workers.
         timeout: minutes after which a plan is stopped.
-        stuck_after: minutes without CPU time and progress after which an engine that shows windows is stopped.
+        stuck_after: minutes without CPU time and progress after which an engine that shows windows is stopped;
+            and after which a job that only a person can help to start is given up.
         retries: how often a plan is repeated after a failure of the model itself.
         force_rerun: run plans whose results are current as well.
         clear_geompre: leave the geometry preprocessor's files out, so that the engine makes them anew.
@@ -116,10 +117,10 @@ def prepare_plans(
     hasher = FileHasher(journal)
     prepared = {}
     for plan in plans:
-        project, number = plan.project, plan.number
+        project = plan.project
         unable = unable_workers(plan, workers)
         able = [worker for worker in workers if worker.worker_id not in unable]
-        receipt = find_receipt(journal, project, number)
+        receipt = find_receipt(journal, project, plan.number)
         current = False
         for worker in {(w.engine.name, w.stage): w for w in able}.values():
             inputs = worker.engine.inputs(plan, worker.stage)
@@ -128,7 +129,7 @@ def prepare_plans(
             if receipt is not None and may_have_made(worker, receipt.engine):
                 current = current or is_current(receipt, project, digest, hasher)
         expected = None if receipt is None else receipt.seconds
-        prepared[number] = PreparedPlan(
+        prepared[plan.name] = PreparedPlan(
             inputs,
             receipt if current and not settings.force_rerun else None,
             expected,
@@ -136,6 +137,11 @@ def prepare_plans(
             readiness(plan, able, lambda worker, inputs: own_files(worker, inputs, anew=settings.clear_geompre)),
         )
     return prepared
+
+
+def affinity(plan: Plan) -> str:
+    """What plans share that use the same large inputs: they go to workers that have them already."""
+    return f"{plan.project.label}{plan.geometry}"
 
 
 def worker_joined(
@@ -206,18 +212,27 @@ def create_campaign(
 ) -> str:
     """Write a campaign into the journal; plans with current results are over at once.
 
+    Args:
+        journal: where it is written.
+        project: its project, or the first of several.
+        prepared: its plans by name, from `prepare_plans`.
+        workers: that run them.
+        settings: how.
+
     Returns:
         The campaign's id, such as ``20260801-1430-5f3a``.
 
     Raises:
-        OperatorError: the project folder cannot be written.
+        OperatorError: a project folder cannot be written.
     """
-    check_writable(project.folder)
+    projects = {item.inputs.plan.project for item in prepared.values()} | {project}
+    for folder in sorted({each.folder for each in projects}):
+        check_writable(folder)
     campaign = f"{time.strftime('%Y%m%d-%H%M')}-{secrets.token_hex(2)}"
     specs = [{"type": w.type, "parameters": w.spec.model_dump(mode="json")} for w in workers]
     head = {
         "project": str(project.prj),
-        "title": project.title,
+        "title": project.title + (f" and {len(projects) - 1} more" if len(projects) > 1 else ""),
         "workers": json.dumps(specs),
         "settings": settings.model_dump_json(),
     }
@@ -229,6 +244,7 @@ def create_campaign(
                 "task-added",
                 {
                     "plan": number,
+                    "project": str(plan.project.prj),
                     "seq": seq,
                     "title": plan.title,
                     "flow_type": plan.flow_type.value,
@@ -237,16 +253,16 @@ def create_campaign(
             )
         )
         if item.receipt is not None:
-            events.append(_skipped(item.receipt))
+            events.append(_skipped(number, item.receipt))
         elif item.ready.problem:
             events.append(task_ended(number, Outcome.INCOMPLETE, item.ready.problem))
     journal.record_all(campaign, events)
     return campaign
 
 
-def _skipped(receipt: Receipt) -> tuple[str, dict[str, Any]]:
+def _skipped(plan: str, receipt: Receipt) -> tuple[str, dict[str, Any]]:
     return task_ended(
-        receipt.plan,
+        plan,
         receipt.outcome,
         "unchanged since it was computed: not run again",
         skipped=1,

@@ -7,15 +7,14 @@ Plans run in processes of their own that need no controller.
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ras_runner.campaign.attempt import Attempt, Verified, new_attempt
-from ras_runner.campaign.events import attempt_ended, task_ended
+from ras_runner.campaign.attempt import Attempt, new_attempt
+from ras_runner.campaign.ending import Ends
 from ras_runner.campaign.fitness import Fitness
 from ras_runner.campaign.group_thread import GroupLooked
 from ras_runner.campaign.groups import Groups, MemberMade
@@ -24,10 +23,10 @@ from ras_runner.campaign.journal import JournalError
 from ras_runner.campaign.lanes import Lanes
 from ras_runner.campaign.prepared import PREPARED, RESUMED_AS_PREPARED, is_prepared
 from ras_runner.campaign.scheduler import (
-    AttemptEnded,
     Blame,
     CancelRequested,
     Finish,
+    Progressed,
     Quarantine,
     Scheduler,
     Start,
@@ -38,6 +37,7 @@ from ras_runner.campaign.scheduler import (
 from ras_runner.campaign.staging import Stager
 from ras_runner.campaign.stuck import stuck_reason, watch
 from ras_runner.campaign.watch import Looked, Watch
+from ras_runner.campaign.winners import SUPERSEDED
 from ras_runner.campaign.work import Ended, Fatal, Launched, Report, Work
 from ras_runner.engines.base import Stage
 from ras_runner.errors import RasRunnerError
@@ -90,7 +90,8 @@ class Controller:
     hasher: FileHasher
     prepared: PreparedStore
     say: Callable[[str], None]
-    attempts: dict[str, Attempt] = field(default_factory=dict)
+    #: Plan -> worker -> its attempt there that is under way; a late plan may have two.
+    attempts: dict[str, dict[str, Attempt]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._reports: queue.SimpleQueue[Reported] = queue.SimpleQueue()
@@ -106,15 +107,17 @@ class Controller:
         self._stagers = {name: Stager(worker, self.hasher, self.say) for name, worker in self.workers.items()}
         self._running: dict[str, Attempt] = {}
         self._numbers: dict[str, int] = {}
-        self._ends: dict[str, dict[str, Any]] = {}
+        self._ends = Ends(self._work, keep)
+        #: Progress that the scheduler has not been told.
+        self._told: list[Event] = []
         self._stops: dict[str, Future[None]] = {}
-        #: Attempts whose workspace goes once their end is in the journal.
-        self._over: list[Attempt] = []
         self._seen_event = 0
         self._pause = 0.0
         #: Attempt -> fraction that is done, where the journal does not have it yet.
         self._progress: dict[str, float] = {}
         self._next_requests = self._next_progress = 0.0
+        #: How many runs must have been learned from before the journal is told what is guessed.
+        self._next_guess = 1
 
     def add_group(self, group: WorkerGroup, members: Sequence[Member]) -> None:
         """Look after a group of cloud machines.
@@ -140,15 +143,17 @@ class Controller:
         """
         self._seen_event = seen_event
         for attempt in attached:
-            self.attempts[attempt.plan_number] = self._running[attempt.plan_number] = attempt
+            self._running[attempt.id] = attempt
+            self._know(attempt)
         # two sets: a long staging must not keep a stop or a finished plan waiting
-        self._staging, self._finishing = Lanes("stage"), Lanes("finish")
+        self._staging = Lanes("stage", lambda name: self.workers[name].spec.launches_at_once)
+        self._finishing = Lanes("finish")
         try:
             self._feed([], *events, Tick(time.time()))
             while not (self.scheduler.done and not self.scheduler.running):
                 self._turn()
         except BaseException:
-            for attempt in self.attempts.values():
+            for attempt in (attempt for under_way in self.attempts.values() for attempt in under_way.values()):
                 if not attempt.launched:
                     attempt.stopping = "interrupted"
             for lanes in (self._staging, self._finishing):
@@ -172,7 +177,7 @@ class Controller:
             if isinstance(report, Fatal):
                 raise report.error
             if isinstance(report, Launched):
-                self._running[report.attempt.plan_number] = report.attempt
+                self._running[report.attempt.id] = report.attempt
                 self._watch.soon(report.attempt.worker.worker_id)
                 events += self._preempt(report.attempt.worker.worker_id, records)
             elif isinstance(report, Looked):
@@ -185,7 +190,8 @@ class Controller:
                 events += self._close(end, records)
         if not any(isinstance(event, WorkerJoined) for event in events):  # the scheduler has to know of it first
             events += self._requests(records)
-        self._feed(records, *events, Tick(time.time()))
+        told, self._told = self._told, []
+        self._feed(records, *events, *told, Tick(time.time()))
         self._look()
 
     def _wait(self) -> list[Reported]:
@@ -209,11 +215,11 @@ class Controller:
                 self._record(decision, records)
         if records:
             self.journal.record_all(self.campaign, records)
-        for attempt in self._over:
+        for attempt in self._ends.over:
             self._finishing.submit(attempt.worker.worker_id, self._remove, attempt)
-        self._over.clear()
+        self._ends.over.clear()
         for attempt in starts:
-            self.attempts[attempt.plan_number] = attempt
+            self._know(attempt)
             self._begin(attempt)
         for decision in decisions:
             self._act(decision)
@@ -246,25 +252,22 @@ class Controller:
 
     def _record(self, decision: Decision, records: list[tuple[str, dict[str, Any]]]) -> None:
         match decision:
-            case Finish(plan, outcome, reason):
-                records.append(self._task_end(plan, outcome, reason))
+            case Finish():
+                records.append(self._ends.task(decision))
             case Quarantine(worker, seconds, for_good, reason):
                 rest = {"worker": worker, "seconds": seconds, "for_good": for_good, "reason": reason}
                 records.append(("worker-quarantined", rest))
 
-    def _task_end(self, plan: str, outcome: Outcome, reason: str) -> tuple[str, dict[str, Any]]:
-        attempt = self.attempts.get(plan)
-        if attempt is None:
-            return task_ended(plan, outcome, reason)
-        names = {"worker": attempt.worker.worker_id, "engine": attempt.engine_label}
-        return task_ended(plan, outcome, reason, **names, **self._ends.pop(attempt.id, {}))
-
     def _act(self, decision: Decision) -> None:
         match decision:
             case Start(plan, worker, slot, stage):
-                self.say(f"plan {plan} {_STARTS[stage]} on {worker} slot {slot}")
-            case Stop(plan):
-                self._stop(self.attempts[plan], Outcome.CANCELLED, "cancelled")
+                late = [name for name in self.attempts[plan] if name != worker]
+                also = f" as well, as it is late on {late[0]}" if late else ""
+                self.say(f"plan {plan} {_STARTS[stage]} on {worker} slot {slot}{also}")
+            case Stop(plan, worker):
+                for name, attempt in self.attempts.get(plan, {}).items():
+                    if worker in ("", name):
+                        self._stop(attempt, Outcome.CANCELLED, SUPERSEDED if worker else "cancelled")
             case Finish(plan, outcome, reason):
                 self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
                 if outcome not in RESUMED_AS_PREPARED:
@@ -276,12 +279,19 @@ class Controller:
                     + f": {reason}"
                 )
 
+    def _know(self, attempt: Attempt) -> None:
+        self.attempts.setdefault(attempt.plan_number, {})[attempt.worker.worker_id] = attempt
+
     def _look(self) -> None:
         """Begin the looks that are due; give up what runs where none is answered; keep the progress."""
         running = self._running.values()
         for silent in self._watch.overdue(running, self.settings.lost_after):
             self._give_up(silent)
         self._pause = self._watch.look(running)
+        if self.scheduler.learned >= self._next_guess:
+            self._next_guess = 2 * self.scheduler.learned
+            with contextlib.suppress(JournalError):
+                self.journal.set_expected(self.campaign, self.scheduler.guessed())
         if self._progress and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + _PROGRESS_EVERY
             with contextlib.suppress(JournalError):  # it is only for show
@@ -302,11 +312,11 @@ class Controller:
 
     def _runs(self, attempt: Attempt) -> bool:
         """False when it has ended, or was given up, while it was being looked at."""
-        return self._running.get(attempt.plan_number) is attempt
+        return attempt.id in self._running
 
     def _give_up(self, looked: Looked) -> None:
         for attempt in filter(self._runs, looked.attempts):
-            del self._running[attempt.plan_number]
+            del self._running[attempt.id]
             self._given_up.setdefault(looked.worker, []).append(attempt)
             limit = f"{self.settings.lost_after:g} s"
             reason = f"{attempt.worker.hostname}: poll: not to be reached for {limit}: {looked.found}"
@@ -320,8 +330,9 @@ class Controller:
 
     def _judge(self, attempt: Attempt, status: Status) -> None:
         if not status.alive:
-            attempt.seconds, attempt.note = status.seconds, status.note
-            del self._running[attempt.plan_number]
+            attempt.seconds, attempt.note, attempt.ended_as = status.seconds, status.note, status.outcome
+            attempt.needs_person = attempt.needs_person or status.needs_person
+            del self._running[attempt.id]
             name = attempt.worker.worker_id
             self._watch.soon(name)
             self._finishing.submit(name, self._work.finish, attempt, status.exit_code)
@@ -329,11 +340,14 @@ class Controller:
         done = attempt.worker.engine.progress(status.tails, attempt.plan)
         if done is not None and done != attempt.progress:
             attempt.progress = self._progress[attempt.id] = done
+            self._told.append(Progressed(attempt.plan_number, attempt.worker.worker_id, done, time.time()))
         timeout = self.settings.timeout
         if attempt.stopping:
             if self._stops[attempt.id].done():  # launched after it was stopped, or it would not end
                 self._stop(attempt, attempt.stop_outcome, attempt.stopping)
-        elif timeout is not None and time.time() - attempt.launched > timeout * 60.0:
+        elif status.waiting or attempt.waiting:
+            self._waits(attempt, status)
+        elif timeout is not None and _ran(attempt, status) > timeout * 60.0:
             reason = f"not done after {timeout:g} min, the time limit of this campaign"
             self._stop(attempt, Outcome.TIMED_OUT, reason)
         elif self._is_stuck(attempt, status):
@@ -343,6 +357,19 @@ class Controller:
             done is not None or attempt.worker.engine.solver_started(status.tails)
         ):
             self._look_whether_prepared(attempt)
+
+    def _waits(self, attempt: Attempt, status: Status) -> None:
+        """Tell why an attempt has not begun; one that only a person can help is given up after a while."""
+        if status.waiting != attempt.waiting:
+            attempt.waiting = status.waiting
+            with contextlib.suppress(JournalError):  # it is only for show
+                self.journal.set_waiting(attempt.id, status.waiting)
+        now = time.monotonic()
+        attempt.hopeless = (attempt.hopeless or now) if status.needs_person else None
+        if attempt.hopeless and now - attempt.hopeless >= self.settings.stuck_after * 60.0:
+            attempt.needs_person = True
+            reason = f"{attempt.worker.hostname}: queue: {status.waiting}"
+            self._stop(attempt, Outcome.INFRASTRUCTURE_LOST, reason)
 
     def _is_stuck(self, attempt: Attempt, status: Status) -> bool:
         """Whether it has neither computed nor told progress for so long that it must be waiting for a person."""
@@ -379,47 +406,17 @@ class Controller:
             self.say(str(error))
 
     def _close(self, end: Ended, records: list[tuple[str, dict[str, Any]]]) -> list[Event]:
-        """Turn the end of an attempt into journal records and the scheduler's event."""
-        attempt, reason = end.attempt, end.reason
-        self._running.pop(attempt.plan_number, None)
-        seconds = attempt.seconds
-        if seconds is None and attempt.launched:
-            seconds = time.time() - attempt.launched
-        warnings = json.dumps(end.verified.summary.warnings if end.verified else ())
-        details: dict[str, Any] = {"seconds": None if seconds is None else round(seconds, 3), "warnings": warnings}
-        if end.unpublished:
-            records.append(("attempt-unpublished", {"attempt": attempt.id, "message": reason}))
-        else:
-            gone = bool(self._groups.gone(attempt.worker.worker_id))
-            keep = bool(attempt.launched) and not end.outcome.success and end.outcome is not Outcome.CANCELLED
-            if keep and not gone:
-                reason += f"\n  log: {self._work.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
-            if end.outcome.success and end.verified is not None:
-                details["result"] = list(end.verified.files.values())[-1]
-                records.append(("result-published", self._receipt(end, end.verified, details)))
-            records.append(attempt_ended(attempt.id, end.outcome, reason, end.blame))
-            if gone:
-                records.append(("attempt-cleaned", {"attempt": attempt.id}))
-            if end.prepared:
-                self.say(f"plan {attempt.plan_number} is prepared")
-            if not keep and not gone and not self.settings.keep_workspaces:
-                self._over.append(attempt)
-        self._ends[attempt.id] = details
-        return [AttemptEnded(attempt.plan_number, end.outcome, time.time(), reason, end.blame, end.prepared)]
-
-    def _receipt(self, end: Ended, verified: Verified, details: dict[str, Any]) -> dict[str, Any]:
+        """Take an attempt that is over out of what is under way."""
         attempt = end.attempt
-        return {
-            "project": str(attempt.plan.project.prj),
-            "plan": attempt.plan_number,
-            "engine": attempt.engine_label,
-            "inputs": attempt.inputs,
-            "digest": verified.digest,
-            "outcome": end.outcome.value,
-            "worker": attempt.worker.worker_id,
-            "attempt": attempt.id,
-            **{key: details[key] for key in ("result", "warnings", "seconds")},
-        }
+        self._running.pop(attempt.id, None)
+        under_way = self.attempts[attempt.plan_number]
+        del under_way[attempt.worker.worker_id]
+        if not under_way:
+            del self.attempts[attempt.plan_number]
+        if end.prepared:
+            self.say(f"plan {attempt.plan_number} is prepared")
+        gone = bool(self._groups.gone(attempt.worker.worker_id))
+        return [self._ends.attempt(end, records, gone=gone)]
 
     def _remove(self, attempt: Attempt) -> None:
         """Remove a workspace whose end is in the journal; what cannot be removed now, the next controller removes."""
@@ -483,3 +480,8 @@ class Controller:
             self._given_up.setdefault(worker, []).append(attempt)
             events += self._close(Ended(attempt, Outcome.PREEMPTED, reason), records)
         return events
+
+
+def _ran(attempt: Attempt, status: Status) -> float:
+    """For how many seconds an attempt has run."""
+    return time.time() - attempt.launched if status.ran is None else status.ran

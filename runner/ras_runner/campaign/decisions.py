@@ -17,6 +17,8 @@ class Blame(StrEnum):
     """Whose fault the end of an attempt was."""
 
     NOBODY = "nobody"
+    #: A part of the worker, such as a node of a queue: the others go on, and the plan has lost one.
+    PART = "part"
     WORKER = "worker"
     #: A person must act before this worker can be used again.
     WORKER_FOR_GOOD = "worker-for-good"
@@ -34,6 +36,8 @@ class Policy:
         strikes: losses in a row after which a worker is out for good.
         max_concurrent: limit of plans running at once over all workers; None for no limit.
         preemptions: how often a plan may be taken off workers before it waits for one that is not taken away.
+        second_saves: seconds that a second run of a late plan on a free, faster worker must be expected to save;
+            None for no second runs.
     """
 
     retries: int = 0
@@ -43,6 +47,7 @@ class Policy:
     strikes: int = 4
     max_concurrent: int | None = None
     preemptions: int = 2
+    second_saves: float | None = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,9 @@ class TaskAdded:
         unable: workers whose engine cannot run it.
         prepared: what it is prepared for, as workers' ``needs_prepared``.
         preemptions: how often it was taken off a worker (a resumed campaign).
+        size: how much there is to compute, in a unit of its own; with it the time is learned from the plans of this
+            campaign that end, where ``expected`` is None.
+        kind: plans of one kind have sizes of one unit.
     """
 
     task: str
@@ -114,16 +122,22 @@ class TaskAdded:
     unable: frozenset[str] = frozenset()
     prepared: frozenset[str] = frozenset()
     preemptions: int = 0
+    size: float | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """An attempt that was started earlier: it holds its slot, or none (-1) when only its result is left to publish."""
+    """An attempt that was started earlier: it holds its slot, or none (-1) when only its result is left to publish.
+
+    ``at`` is when it was launched; None for now.
+    """
 
     task: str
     worker: str
     slot: int
     stage: Stage = Stage.WHOLE
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,8 @@ class AttemptEnded:
         outcome, at, reason, blame: how it ended, when, why, and whose fault it was.
         prepared: True when it has prepared the plan (and only that); False when the plan turned out not to be
             prepared: it is prepared again, as often as it may lose its worker.
+        worker: where it ran; needed where the task runs twice.
+        seconds: how long it ran; None when unknown.
     """
 
     task: str
@@ -143,6 +159,18 @@ class AttemptEnded:
     reason: str = ""
     blame: Blame = Blame.NOBODY
     prepared: bool | None = None
+    worker: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """An attempt of a task has done this fraction of its computing, at this time."""
+
+    task: str
+    worker: str
+    done: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +187,14 @@ class Tick:
     at: float
 
 
-Event = WorkerJoined | WorkerLeft | Expecting | TaskAdded | Attached | AttemptEnded | CancelRequested | Tick
+Event = (
+    WorkerJoined | WorkerLeft | Expecting | TaskAdded | Attached | AttemptEnded | Progressed | CancelRequested | Tick
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin an attempt of a task in a slot of a worker."""
+    """Begin an attempt of a task in a slot of a worker; its second, where it runs on another one already."""
 
     task: str
     worker: str
@@ -174,18 +204,20 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the running attempt of a task; its end is to be reported."""
+    """End the running attempts of a task, or the one on ``worker``; each end is to be reported."""
 
     task: str
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The task has its outcome."""
+    """The task has its outcome: that of its attempt on ``worker``; empty where no attempt decided it."""
 
     task: str
     outcome: Outcome
     reason: str
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

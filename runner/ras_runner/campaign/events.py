@@ -23,8 +23,9 @@ APPLY: dict[str, tuple[str, ...]] = {
     "campaign-resumed": ("UPDATE campaigns SET state = 'running', ended = NULL WHERE id = :campaign",),
     "campaign-finished": ("UPDATE campaigns SET state = 'finished', ended = :at WHERE id = :campaign",),
     "task-added": (
-        """INSERT INTO tasks (campaign, plan, seq, title, flow_type, expected)
-           VALUES (:campaign, :plan, :seq, :title, :flow_type, :expected)""",
+        """INSERT INTO tasks (campaign, plan, seq, title, flow_type, expected, project)
+           VALUES (:campaign, :plan, :seq, :title, :flow_type, :expected,
+                   COALESCE(:project, (SELECT project FROM campaigns WHERE id = :campaign)))""",
     ),
     "task-ended": (
         """UPDATE tasks SET outcome = :outcome, message = :message, skipped = :skipped, worker = :worker,
@@ -68,7 +69,7 @@ APPLY: dict[str, tuple[str, ...]] = {
 }
 
 #: What events lack that were written before their kind had it.
-DEFAULTS = {"stage": "whole", "prepared_by": ""}
+DEFAULTS = {"stage": "whole", "prepared_by": "", "project": None}
 
 
 def task_ended(plan: str, outcome: Outcome | str, message: str, **details: Any) -> tuple[str, dict[str, Any]]:

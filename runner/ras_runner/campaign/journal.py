@@ -22,11 +22,14 @@ from ras_runner.oscalls import FileLock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: What brings a file of an earlier version one version on.
 _MIGRATIONS = {
     1: "ALTER TABLE attempts ADD COLUMN stage TEXT NOT NULL DEFAULT 'whole';"
     "ALTER TABLE attempts ADD COLUMN prepared_by TEXT NOT NULL DEFAULT '';",
+    2: "ALTER TABLE tasks ADD COLUMN project TEXT NOT NULL DEFAULT '';"
+    "UPDATE tasks SET project = (SELECT project FROM campaigns WHERE id = tasks.campaign);"
+    "CREATE INDEX events_kind ON events (campaign, kind);",
 }
 _DERIVED = ("campaigns", "tasks", "attempts", "receipts")
 
@@ -118,6 +121,17 @@ class Journal:
         """Store (fraction, attempt id) pairs: what may be lost without loss, so no events."""
         with self._transaction():
             self._db.executemany("UPDATE attempts SET progress = ? WHERE id = ?", progress)
+
+    def set_waiting(self, attempt: str, why: str) -> None:
+        """Store why a launched attempt has not begun (empty: it has): what may be lost without loss, so no event."""
+        with self._transaction():
+            self._db.execute("UPDATE attempts SET message = ? WHERE id = ? AND state = 'running'", (why, attempt))
+
+    def set_expected(self, campaign: str, expected: Sequence[tuple[float, str]]) -> None:
+        """Store (expected seconds, plan) pairs of a campaign: guesses that are made again, so no events."""
+        with self._transaction():
+            sql = "UPDATE tasks SET expected = ? WHERE campaign = ? AND plan = ?"
+            self._db.executemany(sql, [(seconds, campaign, plan) for seconds, plan in expected])
 
     def campaign_id(self, campaign: str | None) -> str:
         """A campaign's id, checked; the latest campaign's when none is given.

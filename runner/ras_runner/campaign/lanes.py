@@ -20,10 +20,11 @@ class Lanes:
 
     Args:
         name: of the threads.
+        threads: how many a worker gets.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, threads: Callable[[str], int] = lambda worker: _THREADS) -> None:
+        self._name, self._threads = name, threads
         self._pools: dict[str, ThreadPoolExecutor] = {}
 
     def submit(
@@ -31,7 +32,7 @@ class Lanes:
     ) -> Future[None]:
         """Do ``work`` in a thread of the worker, as soon as one is free."""
         if worker not in self._pools:
-            self._pools[worker] = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"{self._name} {worker}")
+            self._pools[worker] = ThreadPoolExecutor(self._threads(worker), thread_name_prefix=f"{self._name} {worker}")
         return self._pools[worker].submit(work, *args, **kwargs)
 
     def shutdown(self, *, cancel: bool = False) -> None:

@@ -95,7 +95,7 @@ class PreparedStore:
         own = own_files(worker, inputs, anew=self.anew)
         if isinstance(own, PreparedFiles):
             return own
-        kept = self._folder(inputs.plan.number, digest, worker.needs_prepared)
+        kept = self._folder(inputs.plan.name, digest, worker.needs_prepared)
         try:
             manifest = json.loads((kept / "manifest.json").read_text(encoding="utf-8"))
             if all(self.hasher.digest(kept / name) == expected for name, expected in manifest["files"].items()):
@@ -202,7 +202,7 @@ def readiness(
         return Readiness(kinds)
     needs = " or ".join(sorted({worker.needs_prepared for worker in solvers}))
     error = InputError(
-        f"plan {plan.number} is not prepared for {', '.join(found)}, and no worker of the campaign can do that: "
+        f"plan {plan.name} is not prepared for {', '.join(found)}, and no worker of the campaign can do that: "
         + "; ".join(dict.fromkeys(map(str, found.values()))),
         step="check plan",
         action=f"add a worker of {needs} without preprocess_on_host; or prepare the plan on Windows (start it in "

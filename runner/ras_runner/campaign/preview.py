@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import worker_joined
+from ras_runner.campaign.campaigns import affinity, worker_joined
 from ras_runner.campaign.prepared import own_files, with_prepared
 from ras_runner.campaign.scheduler import Policy, Scheduler, Start, TaskAdded
 from ras_runner.engines.base import Stage
 from ras_runner.engines.common import staged_name
 from ras_runner.hashing import FileHasher
+from ras_runner.hecras.size import plan_size
 from ras_runner.workers.base import Worker
 from ras_runner.workers.group import plan_runner
 
@@ -67,9 +68,7 @@ def preview(
     workers = [plan_runner(worker) for worker in any_workers]
     joined = [worker_joined(worker, settings) for worker in any_workers if isinstance(worker, Worker)]
     tasks = [
-        TaskAdded(number, item.expected, item.inputs.plan.geometry, unable=item.unable, prepared=item.ready.kinds)
-        for number, item in plans.items()
-        if item.receipt is None and not item.ready.problem
+        _task_added(number, item) for number, item in plans.items() if item.receipt is None and not item.ready.problem
     ]
     starts = {d.task: d for d in scheduler.handle(*joined, *tasks) if isinstance(d, Start)}
     hasher = FileHasher(journal)
@@ -84,6 +83,20 @@ def preview(
             row = _row(item, _placed(item, starts.get(number), workers), settings, hasher, sent)
         rows.append(row)
     return rows
+
+
+def _task_added(number: str, item: PreparedPlan) -> TaskAdded:
+    plan = item.inputs.plan
+    size = plan_size(plan)
+    return TaskAdded(
+        number,
+        item.expected,
+        affinity(plan),
+        unable=item.unable,
+        prepared=item.ready.kinds,
+        size=size.amount,
+        kind=size.kind,
+    )
 
 
 def _placed(
@@ -118,7 +131,7 @@ def _row(
         to_send = sum(_to_send(file, worker, hasher, sent) for file in files)
     where = None if slot is None and isinstance(worker, Worker) else worker.worker_id
     doing = "" if slot is None else stage.value
-    return PreviewRow(plan.number, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
+    return PreviewRow(plan.name, plan.title, False, where, slot, run.cores, len(files), sum(sizes), to_send, doing)
 
 
 def _size(file: StagedFile) -> int:

@@ -6,11 +6,11 @@ import contextlib
 import shutil
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.attempt import Attempt, new_attempt
-from ras_runner.campaign.campaigns import CampaignSettings, unable_workers, worker_joined
+from ras_runner.campaign.campaigns import CampaignSettings, affinity, unable_workers, worker_joined
 from ras_runner.campaign.controller import Controller
 from ras_runner.campaign.events import attempt_ended, task_ended
 from ras_runner.campaign.groups import lock_name
@@ -28,10 +28,12 @@ from ras_runner.campaign.scheduler import (
     TaskAdded,
     WorkerLeft,
 )
+from ras_runner.campaign.winners import SUPERSEDED
 from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hashing import FileHasher
 from ras_runner.hecras.project import Project
+from ras_runner.hecras.size import plan_size
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Probe
 from ras_runner.workers.base import Worker
@@ -64,7 +66,7 @@ def run_campaign(
     """Run, go on with, or stop a campaign. Plans that are running are attached to, never run twice.
 
     Raises:
-        InputError: the project has gone.
+        InputError: a project has gone.
         OperatorError: another controller is running this campaign, or another campaign uses one of the groups.
         KeyboardInterrupt: the user interrupted; the campaign can be resumed.
     """
@@ -116,20 +118,25 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[AnyWorker])
     with _controlling(journal, campaign):
         events: list[tuple[str, dict[str, Any]]] = []
         for row in journal.rows(
-            "SELECT * FROM attempts WHERE campaign = ? AND state NOT IN ('ended', 'unpublished')", campaign
+            "SELECT a.*, t.outcome AS decided FROM attempts a "
+            "JOIN tasks t ON t.campaign = a.campaign AND t.plan = a.plan "
+            "WHERE a.campaign = ? AND a.state NOT IN ('ended', 'unpublished')",
+            campaign,
         ):
             worker = by_name.get(row["worker"])
+            superseded = row["decided"] is not None and Outcome(row["decided"]).success
             if worker is not None and not worker.transport.claim(worker.attempt_folder(row["id"])):
                 probe = Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"])
-                first_stage = row["stage"] == Stage.PREPARE
-                if not first_stage and worker.transport.poll([probe])[row["id"]].exit_code is not None:
+                may_be_good = row["stage"] != Stage.PREPARE and not superseded
+                if may_be_good and worker.transport.poll([probe])[row["id"]].exit_code is not None:
                     unread = {"attempt": row["id"], "message": "it had ended before it was cancelled"}
                     events.append(("attempt-unpublished", unread))
                     continue
                 worker.transport.stop(probe)
             # what may run on out of reach is stopped by the next controller that reaches the worker
             blame = Blame.WORKER if worker is None else Blame.NOBODY
-            events.append(attempt_ended(row["id"], Outcome.CANCELLED, "cancelled", blame))
+            reason = SUPERSEDED if superseded else "cancelled"
+            events.append(attempt_ended(row["id"], Outcome.CANCELLED, reason, blame))
         open_tasks = journal.rows("SELECT plan FROM tasks WHERE campaign = ? AND outcome IS NULL", campaign)
         events += [task_ended(row["plan"], Outcome.CANCELLED, "cancelled") for row in open_tasks]
         journal.record_all(campaign, [*events, ("campaign-finished", {})])
@@ -147,6 +154,15 @@ def is_controlled(journal: Journal, campaign: str) -> bool:
         return True
     lock.release()
     return False
+
+
+def _projects(journal: Journal, campaign: str) -> dict[str, Project]:
+    """The projects of a campaign by the path of their ``.prj``, labelled where its plans have more than a number."""
+    rows = journal.rows(
+        "SELECT project, MAX(LENGTH(plan)) > 2 AS several FROM tasks WHERE campaign = ? GROUP BY project", campaign
+    )
+    paths = {row["project"]: Path(row["project"]).stem if row["several"] else "" for row in rows}
+    return {path: Project.open(path, label) for path, label in paths.items()}
 
 
 #: Outcomes that ``resume`` gives another chance: the plan itself was not at fault.
@@ -179,7 +195,7 @@ class _Run:
                 f"there is no campaign {campaign}", step="run campaign", action="list them with: ras-runner status"
             )
         self.settings = CampaignSettings.model_validate_json(row["settings"])
-        self.project = Project.open(row["project"])
+        self.projects = _projects(journal, campaign)
         self.plans: dict[str, Plan] = {}
         self.unable: dict[str, frozenset[str]] = {}
         self.ready: dict[str, Readiness] = {}
@@ -194,7 +210,7 @@ class _Run:
         tasks = self.journal.rows(
             "SELECT * FROM tasks WHERE campaign = ? AND outcome IS NULL ORDER BY seq", self.campaign
         )
-        tasks = [row for row in tasks if self._opened(row["plan"])]
+        tasks = [row for row in tasks if self._opened(row)]
         attached = self._settle_attempts()
         policy = Policy(
             retries=self.settings.retries,
@@ -206,19 +222,8 @@ class _Run:
         drained = [name for name, member in self.known.items() if member.drained and name in self.workers]
         events += [WorkerLeft(name, "drained") for name in drained]
         events += [Expecting({group.spec.worker_id: "" for group in self.groups})] if self.groups else []
-        events += [
-            TaskAdded(
-                row["plan"],
-                row["expected"],
-                self._affinity(row),
-                *self._behind(row["plan"]),
-                self.unable[row["plan"]],
-                self.ready[row["plan"]].kinds,
-                self._preemptions(row["plan"]),
-            )
-            for row in tasks
-        ]
-        events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage) for a in attached]
+        events += [self._task_added(row) for row in tasks]
+        events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage, a.launched) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
             self.journal,
@@ -242,16 +247,34 @@ class _Run:
         known = self.known.get(worker.worker_id)
         return replace(joined, steady=known is None or not known.spot)
 
+    def _task_added(self, row: Row) -> TaskAdded:
+        number = row["plan"]
+        size = plan_size(self.plans[number])
+        losses, failures = self._behind(number)
+        return TaskAdded(
+            number,
+            row["expected"],
+            self._affinity(row),
+            losses,
+            failures,
+            self.unable[number],
+            self.ready[number].kinds,
+            self._preemptions(number),
+            size=size.amount,
+            kind=size.kind,
+        )
+
     def _sweep_prepared(self) -> None:
         """Remove what is prepared for plans that are over, and what a killed controller left half."""
         rows = self.journal.rows("SELECT plan, outcome FROM tasks WHERE campaign = ?", self.campaign)
         kept = [row["plan"] for row in rows if row["outcome"] is None or row["outcome"] in RESUMED_AS_PREPARED]
         self.prepared.sweep(kept)
 
-    def _opened(self, number: str) -> bool:
-        """Open a plan; one that has gone from the project, or can never run, ends here, and the others go on."""
+    def _opened(self, row: Row) -> bool:
+        """Open a plan; one that has gone from its project, or can never run, ends here, and the others go on."""
+        number = row["plan"]
         try:
-            plan = self.project.plan(number)
+            plan = self.projects[row["project"]].plan(number)
             runners = [*self.workers.values(), *(plan_runner(group) for group in self.groups)]
             self.unable[number] = unable_workers(plan, runners)
             able = [runner for runner in runners if runner.worker_id not in self.unable[number]]
@@ -300,7 +323,8 @@ class _Run:
         rows = self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state != 'ended' ORDER BY created", self.campaign
         )
-        remove_leftovers(self.project.folder, [row["id"] for row in rows])
+        for project in self.projects.values():
+            remove_leftovers(project.folder, [row["id"] for row in rows])
         attached = []
         for row in rows:
             worker = self.workers.get(row["worker"])
@@ -352,6 +376,7 @@ class _Run:
         attempt.native_id, attempt.launched, attempt.staged = row["native_id"], row["launched"], row["staged"]
         attempt.tree, attempt.inputs = PurePosixPath(row["tree"]), row["inputs"]
         attempt.prepared_by = row["prepared_by"]
+        attempt.waiting = row["message"] if row["state"] == "running" else ""
         self.journal.record(self.campaign, "attempt-attached", attempt=attempt.id)
         self.say(f"plan {row['plan']} was launched before: attached")
         return attempt
@@ -361,16 +386,23 @@ class _Run:
         if worker is not None and row["state"] != "staging":
             worker.transport.stop(Probe(row["id"], worker.attempt_folder(row["id"]), row["native_id"]))
         reason, outcome, blame = _GIVEN_UP, Outcome.INFRASTRUCTURE_LOST, Blame.NOBODY
-        if row["worker"] in self.gone:
-            reason, outcome = _TAKEN, Outcome.PREEMPTED
-        elif worker is None:  # it is stopped by the next controller that reaches the worker
+        gone = row["worker"] in self.gone
+        if self._has_result(row["plan"]):
+            outcome, reason = Outcome.CANCELLED, SUPERSEDED
+        elif gone:
+            outcome, reason = Outcome.PREEMPTED, _TAKEN
+        if worker is None and not gone:  # it is stopped by the next controller that reaches the worker
             reason, blame = f"given up: its worker {row['worker']} was drained and is not to be had", Blame.WORKER
         ended = [attempt_ended(row["id"], outcome, reason, blame)]
-        if row["worker"] in self.gone:
+        if gone:
             ended.append(("attempt-cleaned", {"attempt": row["id"]}))
         self.journal.record_all(self.campaign, ended)
         if worker is not None:
             self._clean(row)
+
+    def _has_result(self, plan: str) -> bool:
+        row = self.journal.row("SELECT outcome FROM tasks WHERE campaign = ? AND plan = ?", self.campaign, plan)
+        return row is not None and row["outcome"] is not None and Outcome(row["outcome"]).success
 
     def _clean(self, row: Row) -> None:
         worker = self.workers.get(row["worker"])
@@ -384,7 +416,7 @@ class _Run:
             self.journal.record(self.campaign, "attempt-cleaned", attempt=row["id"])
 
     def _affinity(self, row: Row) -> str:
-        return self.plans[row["plan"]].geometry
+        return affinity(self.plans[row["plan"]])
 
     def _behind(self, plan: str) -> tuple[int, int]:
         """(losses, failures) that a plan has behind it in this campaign since it was last opened."""

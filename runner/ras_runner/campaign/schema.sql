@@ -7,10 +7,11 @@ CREATE TABLE events (
     data     TEXT NOT NULL             -- JSON object
 );
 CREATE INDEX events_campaign ON events (campaign, id);
+CREATE INDEX events_kind ON events (campaign, kind);
 
 CREATE TABLE campaigns (
     id       TEXT PRIMARY KEY,
-    project  TEXT NOT NULL,            -- path of the .prj
+    project  TEXT NOT NULL,            -- path of the .prj; of several the first
     title    TEXT NOT NULL,
     created  REAL NOT NULL,
     ended    REAL,
@@ -20,7 +21,7 @@ CREATE TABLE campaigns (
 );
 CREATE TABLE tasks (
     campaign  TEXT NOT NULL,
-    plan      TEXT NOT NULL,
+    plan      TEXT NOT NULL,           -- number, or Name.pNN in a campaign of several projects
     seq       INTEGER NOT NULL,
     title     TEXT NOT NULL,
     flow_type TEXT NOT NULL,
@@ -33,6 +34,7 @@ CREATE TABLE tasks (
     result    TEXT,
     seconds   REAL,
     warnings  TEXT NOT NULL DEFAULT '[]',
+    project   TEXT NOT NULL DEFAULT '',  -- path of its .prj
     PRIMARY KEY (campaign, plan)
 );
 CREATE TABLE attempts (

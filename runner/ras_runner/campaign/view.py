@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ras_runner.campaign.eta import Eta, Ran, Runs, campaign_eta
 from ras_runner.engines.base import Stage
+from ras_runner.errors import InputError
+from ras_runner.hecras.project import plan_number
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -39,15 +42,22 @@ class AttemptView:
 
     @property
     def doing(self) -> str:
-        """Its state; ``preparing`` while its first stage runs."""
+        """Its state; ``queued`` while it waits in a worker's own queue, ``preparing`` while its first stage runs."""
+        if self.state == "running" and self.message:
+            return "queued"
         return "preparing" if self.state == "running" and self.stage is Stage.PREPARE else self.state
 
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """One plan of the campaign. ``execution_time`` in seconds; ``result`` is the published HDF."""
+    """One plan of the campaign.
+
+    ``plan_number`` is its number, or its name (``Creek.p01``) in a campaign of several projects; ``project`` the path
+    of its ``.prj``; ``execution_time`` in seconds; ``result`` the published HDF.
+    """
 
     plan_number: str
+    project: Path
     title: str
     flow_type: str
     outcome: Outcome | None
@@ -59,16 +69,19 @@ class TaskView:
     execution_time: float | None
     warnings: tuple[str, ...]
     attempts: tuple[AttemptView, ...]
+    #: Seconds, as far as they were known before it ran.
+    expected: float | None = None
 
     @property
     def running(self) -> AttemptView | None:
-        """The attempt that is under way."""
-        last = self.attempts[-1] if self.attempts else None
-        return last if self.outcome is None and last is not None and last.state != "ended" else None
+        """The attempt that is under way; of two, the later one."""
+        if self.outcome is not None:
+            return None
+        return next((attempt for attempt in reversed(self.attempts) if attempt.state != "ended"), None)
 
     @property
     def state(self) -> str:
-        """The outcome, or ``waiting``, ``staging``, ``preparing``, ``running``."""
+        """The outcome, or ``waiting``, ``staging``, ``queued``, ``preparing``, ``running``."""
         if self.outcome is not None:
             return self.outcome.value
         return self.running.doing if self.running else "waiting"
@@ -76,7 +89,10 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class CampaignView:
-    """A campaign. ``state`` is ``running`` (a controller may be at work, or it can be resumed) or ``finished``."""
+    """A campaign. ``state`` is ``running`` (a controller may be at work, or it can be resumed) or ``finished``.
+
+    ``project`` is the path of its ``.prj``, of several the first.
+    """
 
     id: str
     project: Path
@@ -85,6 +101,28 @@ class CampaignView:
     ended: float | None
     state: str
     tasks: tuple[TaskView, ...]
+
+    @property
+    def projects(self) -> tuple[Path, ...]:
+        """The ``.prj`` of all its projects."""
+        return tuple(dict.fromkeys(task.project for task in self.tasks)) or (self.project,)
+
+    def plan(self, text: str) -> str:
+        """A plan as this campaign names it, by ``4``, ``04`` or ``p04``; with several projects by its name.
+
+        Raises:
+            InputError: nothing of that kind; lists the plans where a number is not enough.
+        """
+        names = {task.plan_number.casefold(): task.plan_number for task in self.tasks}
+        if text.strip().casefold() in names:
+            return names[text.strip().casefold()]
+        if len(self.projects) > 1:
+            raise InputError(
+                f"plan {text!r} is not in campaign {self.id}, which has several projects",
+                step="choose plan",
+                action=f"its plans are {', '.join(task.plan_number for task in self.tasks)}",
+            )
+        return plan_number(text)
 
     @property
     def completed(self) -> int:
@@ -96,18 +134,19 @@ class CampaignView:
         """Plans that have an outcome."""
         return sum(task.outcome is not None for task in self.tasks)
 
-    def eta(self, now: float | None = None) -> float | None:
-        """Seconds until the last plan is done, judged by the pace so far; None before anything is known."""
+    def eta(self, now: float | None = None) -> Eta | None:
+        """When the last plan will be over, and how sure that is; None before anything is known."""
         now = time.time() if now is None else now
-        done = [t.execution_time for t in self.tasks if t.outcome is not None and not t.skipped and t.execution_time]
-        running = [t.running for t in self.tasks if t.running is not None]
-        rates = [(now - a.launched) / a.progress for a in running if a.launched and a.progress and a.progress > 0.02]
-        typical = _mean([*done, *rates])
-        if typical is None or not running:
-            return None
-        left = sum(max(0.0, (1.0 - (a.progress or 0.0)) * typical) for a in running)
-        waiting = sum(t.outcome is None for t in self.tasks) - len(running)
-        return (left + waiting * typical) / len(running)
+        over = [
+            Ran(task.worker_id, task.expected, task.execution_time)
+            for task in self.tasks
+            if task.outcome is not None and task.outcome.success and not task.skipped and task.execution_time
+        ]
+        left = [(task, task.running) for task in self.tasks if task.outcome is None]
+        running = [
+            Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in left if a is not None
+        ]
+        return campaign_eta(over, running, [task.expected for task, attempt in left if attempt is None])
 
 
 def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:
@@ -118,17 +157,12 @@ def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:
     return spent * (1.0 - attempt.progress) / attempt.progress
 
 
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
 def campaign_view(journal: Journal, campaign: str) -> CampaignView:
     """The campaign as the journal has it now."""
     head = journal.rows("SELECT * FROM campaigns WHERE id = ?", campaign)[0]
     attempts: dict[str, list[AttemptView]] = {}
     for row in journal.rows("SELECT * FROM attempts WHERE campaign = ? ORDER BY created, number", campaign):
         attempts.setdefault(row["plan"], []).append(_attempt(row))
-    folder = Path(head["project"]).parent
     tasks = journal.rows("SELECT * FROM tasks WHERE campaign = ? ORDER BY seq", campaign)
     return CampaignView(
         campaign,
@@ -137,7 +171,7 @@ def campaign_view(journal: Journal, campaign: str) -> CampaignView:
         head["created"],
         head["ended"],
         head["state"],
-        tuple(_task(row, folder, tuple(attempts.get(row["plan"], ()))) for row in tasks),
+        tuple(_task(row, tuple(attempts.get(row["plan"], ()))) for row in tasks),
     )
 
 
@@ -161,9 +195,11 @@ def _attempt(row: Row) -> AttemptView:
     )
 
 
-def _task(row: Row, folder: Path, attempts: tuple[AttemptView, ...]) -> TaskView:
+def _task(row: Row, attempts: tuple[AttemptView, ...]) -> TaskView:
+    project = Path(row["project"])
     return TaskView(
         row["plan"],
+        project,
         row["title"],
         row["flow_type"],
         Outcome(row["outcome"]) if row["outcome"] else None,
@@ -171,8 +207,9 @@ def _task(row: Row, folder: Path, attempts: tuple[AttemptView, ...]) -> TaskView
         bool(row["skipped"]),
         row["worker"],
         row["engine"],
-        folder / row["result"] if row["result"] else None,
+        project.parent / row["result"] if row["result"] else None,
         row["seconds"],
         tuple(json.loads(row["warnings"])),
         attempts,
+        row["expected"],
     )

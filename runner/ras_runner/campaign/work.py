@@ -6,13 +6,14 @@ import contextlib
 import shutil
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from ras_runner.campaign.attempt import Attempt, Verified, begin, keep_log, publish_attempt, verify
 from ras_runner.campaign.journal import Journal, JournalError
 from ras_runner.campaign.prepared import PREPARED, NotPreparedError, first_stage
 from ras_runner.campaign.scheduler import Blame
+from ras_runner.campaign.winners import SUPERSEDED, Winners
 from ras_runner.engines.base import Stage
 from ras_runner.errors import InputError, OperatorError, RasRunnerError
 from ras_runner.hecras.results import Problem
@@ -78,6 +79,7 @@ class Work:
         prepared: keeps what first stages leave.
         report: takes the reports; called from the threads.
         keep_workspaces: published results are copies, as the workspaces stay.
+        winners: who publishes, of the attempts of one plan.
     """
 
     journal: Journal
@@ -85,6 +87,7 @@ class Work:
     prepared: PreparedStore
     report: Callable[[Report], None]
     keep_workspaces: bool = False
+    winners: Winners = field(default_factory=Winners)
 
     def log_path(self, attempt: str) -> Path:
         """Where the streams of an attempt are kept."""
@@ -132,9 +135,10 @@ class Work:
         if summary.outcome.success:
             return self._publish(attempt, verified)
         if attempt.stopping:
-            return Ended(attempt, attempt.stop_outcome, attempt.stopping)
+            blame = Blame.WORKER_FOR_GOOD if attempt.needs_person else Blame.NOBODY
+            return Ended(attempt, attempt.stop_outcome, attempt.stopping, blame)
         if exit_code is None:
-            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+            return _lost(attempt)
         reason = "; ".join(part for part in (attempt.note, summary.reason) if part)
         return Ended(attempt, summary.outcome, reason, verified=verified)
 
@@ -149,7 +153,7 @@ class Work:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         if exit_code is None and not attempt.stopping:
-            return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+            return _lost(attempt)
         reason = "; ".join(part for part in (attempt.note, found or summary.reason) if part)
         if attempt.stopping:  # by us, in the middle of a write of the solver that had just started
             torn = f"the plan was stopped after it had been prepared, and what it left cannot be used: {reason}"
@@ -176,10 +180,16 @@ class Work:
         )
 
     def _publish(self, attempt: Attempt, verified: Verified) -> Report:
+        if not self.winners.claim(attempt):
+            return Ended(attempt, Outcome.CANCELLED, SUPERSEDED)
         try:
             publish_attempt(attempt, verified, keep=self.keep_workspaces)
         except OperatorError as error:
+            self.winners.release(attempt)
             return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, str(error), verified=verified, unpublished=True)
+        except Exception:
+            self.winners.release(attempt)
+            raise
         return Ended(attempt, verified.summary.outcome, verified.summary.reason, verified=verified)
 
     def _guarded(self, attempt: Attempt, work: Callable[[], Report]) -> None:
@@ -207,6 +217,15 @@ class Work:
             f"internal error of ras-runner: {type(error).__name__}: {error}\n"
             f"  next: please report it with the log\n  log: {log}"
         )
+
+
+def _lost(attempt: Attempt) -> Ended:
+    """The end of an attempt without exit.json, as what ran it says, or else as its worker's doing."""
+    if attempt.ended_as is None:
+        return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
+    lost = Blame.WORKER_FOR_GOOD if attempt.needs_person else Blame.PART
+    blame = lost if attempt.ended_as is Outcome.INFRASTRUCTURE_LOST else Blame.NOBODY
+    return Ended(attempt, attempt.ended_as, f"{attempt.worker.hostname}: run: {attempt.note}", blame)
 
 
 def lost_reason(attempt: Attempt) -> str:

@@ -21,6 +21,7 @@ from ras_runner.cli.options import (
     InventoryOption,
     JsonOption,
     ProjectArgument,
+    ProjectsArgument,
     StateOption,
     leave,
 )
@@ -65,8 +66,8 @@ def plans(project: ProjectArgument, json: JsonOption = False) -> None:
 
 @app.command()
 def execute(
-    project: ProjectArgument,
-    plans: Annotated[str, typer.Option("--plans", help="Plan numbers such as 01,02, or all.")] = "all",
+    projects: ProjectsArgument,
+    plans: Annotated[str, typer.Option("--plans", help="Plan numbers such as 01,02, of each project; or all.")] = "all",
     inventory: InventoryOption = None,
     engine: EngineOption = "",
     num_cores: Annotated[
@@ -82,7 +83,11 @@ def execute(
     ] = None,
     stuck_after: Annotated[
         float,
-        typer.Option("--stuck-after", min=0.001, help="Stop a HEC-RAS that waits in a window after so many minutes."),
+        typer.Option(
+            "--stuck-after",
+            min=0.001,
+            help="Stop what waits for a person after so many minutes: HEC-RAS in a window, a held Slurm job.",
+        ),
     ] = 10.0,
     retries: Annotated[int, typer.Option("--retries", min=0, help="Repeat a plan whose model failed.")] = 0,
     lost_after: Annotated[
@@ -101,7 +106,7 @@ def execute(
     json: JsonOption = False,
     state_dir: StateOption = None,
 ) -> None:
-    """Compute plans of a project; unchanged ones are skipped."""
+    """Compute plans of one or several projects; unchanged ones are skipped."""
     from ras_runner.campaign.campaigns import CampaignSettings
     from ras_runner.cli import running
 
@@ -116,7 +121,7 @@ def execute(
         clear_geompre=clear_geompre,
         keep_workspaces=keep_workspaces,
     )
-    order = running.Order(project, plans, inventory, engine, settings, state_dir)
+    order = running.Order(tuple(projects), plans, inventory, engine, settings, state_dir)
     if dry_run:
         running.dry_run(order, as_json=json)
     else:

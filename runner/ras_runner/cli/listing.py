@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.cli.output import cost_words, duration, first_line, print_json, print_table, short, size, talk
+from ras_runner.outcomes import Outcome
+
+#: Plans that ``status`` lists one by one; a table of more takes seconds to lay out, and nobody reads it.
+_MOST_ROWS = 500
 
 if TYPE_CHECKING:
     from ras_runner.campaign.costs import CampaignCost
@@ -151,16 +155,19 @@ def campaigns(state_dir: Path | None, *, as_json: bool) -> None:
 
 
 def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
+    eta = view.eta()
     return {
         "campaign": view.id,
         "state": campaign_state(journal, view),
-        "project": str(view.project),
+        "project": ", ".join(map(str, view.projects)),
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.created)),
         "plans": len(view.tasks),
         "over": view.over,
         "completed": view.completed,
         "bytes_staged": sum(attempt.bytes_staged for task in view.tasks for attempt in task.attempts),
-        "eta_seconds": view.eta(),
+        "eta_seconds": eta.seconds if eta else None,
+        "eta_low_seconds": eta.low if eta else None,
+        "eta_high_seconds": eta.high if eta else None,
     }
 
 
@@ -177,6 +184,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
     """``ras-runner status``."""
     from ras_runner.campaign.costs import campaign_cost
     from ras_runner.campaign.view import attempt_eta, campaign_view
+    from ras_runner.cli.live import left_of
 
     journal = open_journal(state_dir)
     view = campaign_view(journal, journal.campaign_id(campaign))
@@ -193,7 +201,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
                 "worker_id": attempt.worker_id if attempt else task.worker_id,
                 "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
                 "eta_seconds": attempt_eta(attempt) if attempt else None,
-                "message": task.message,
+                "message": attempt.message if attempt else task.message,
                 "cost": float(cost.plans[task.plan_number]) if cost and task.plan_number in cost.plans else None,
             }
         )
@@ -210,15 +218,27 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
             duration(t["eta_seconds"]),
             first_line(t["message"]),
         ]
-        for t in tasks
+        for t in _worth_showing(tasks)
     ]
+    eta = view.eta() if row["state"] == "running" else None
     title = (
         f"Campaign {view.id} ({row['state']}): {view.completed} of {len(view.tasks)} plans completed, {view.over} over"
+        + (f", {left_of(eta)}" if eta else "")
         + (f", {cost_words(cost)}" if cost else "")
     )
     print_table(title, ["plan", "title", "state", "worker", "done", "left", "message"], cells, right=(4, 5))
+    if len(cells) < len(tasks):
+        talk(f"{len(tasks) - len(cells)} plans are not shown: they wait, have completed, or are too many; see --json")
     if row["state"] == "interrupted":
         talk(f"no controller is running it; go on with: ras-runner resume {view.id}")
+
+
+def _worth_showing(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All plans, or of a campaign too large for a table those that run or have failed."""
+    if len(tasks) <= _MOST_ROWS:
+        return tasks
+    quiet = {"waiting", *(outcome.value for outcome in Outcome if outcome.success)}
+    return [task for task in tasks if task["state"] not in quiet][:_MOST_ROWS]
 
 
 def results(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
@@ -275,8 +295,8 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
     cost = campaign_cost(journal, view)
     rows = tuple(
         PlanRow(
-            project=view.project.stem,
-            plan_number=task.plan_number,
+            project=task.project.stem,
+            plan_number=task.plan_number[-2:],  # the project has a column of its own
             title=task.title,
             flow_type=task.flow_type,
             outcome=task.outcome.value if task.outcome else None,
@@ -309,7 +329,7 @@ def write_campaign_report(journal: Journal, view: CampaignView, output: Path | N
     state = campaign_state(journal, view)
     model = CampaignReport(
         view.id,
-        str(view.project),
+        ", ".join(map(str, view.projects)),
         view.title,
         view.created,
         view.ended,

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from ras_runner.campaign.costs import campaign_cost
 from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view
-from ras_runner.cli.output import console, cost_words, duration, style_of, talk
+from ras_runner.cli.output import console, cost_words, duration, first_line, rough, style_of, talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
+
+    from ras_runner.campaign.eta import Eta
 
 _REFRESH_SECONDS = 0.5
 _LAST_OVER = 6
@@ -55,17 +57,23 @@ def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "") -> Ren
             bar if attempt.doing == "running" else Text(attempt.doing, "cyan"),
             f"{attempt.worker_id} slot {attempt.slot}",
             f"{attempt.progress or 0.0:4.0%}",
-            f"{duration(left)} left" if left is not None else "",
+            Text(first_line(attempt.message)) if left is None else f"{duration(left)} left",
         )
     eta = view.eta()
     waiting = sum(t.state == "waiting" for t in view.tasks)
     total = Text.assemble(
         (f"{view.over} of {len(view.tasks)} ended", "bold"),
         f", {view.completed} completed, {waiting} waiting",
-        f", about {duration(eta)} left" if eta is not None else "",
+        f", {left_of(eta)}" if eta is not None else "",
         f", {cost}" if cost else "",
     )
     return Group(table, total, *(Text(note, "yellow") for note in notes))
+
+
+def left_of(eta: Eta) -> str:
+    """``about 3 h 10 min left (2 h 40 min to 4 h)``: most likely, and the bounds in 4 of 5 cases."""
+    low, high = rough(eta.low), rough(eta.high)
+    return f"about {rough(eta.seconds)} left" + (f" ({low} to {high})" if low != high else "")
 
 
 class LiveView:

@@ -11,7 +11,6 @@ from ras_runner.campaign.run import is_controlled
 from ras_runner.campaign.view import campaign_view
 from ras_runner.cli.listing import open_journal
 from ras_runner.errors import InputError
-from ras_runner.hecras.project import plan_number
 from ras_runner.workers.registry import make_worker
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def logs(campaign: str | None, plan: str, state_dir: Path | None, *, follow: boo
     """Print the engines' output, each line after its plan's number; with ``follow`` until the campaign is over."""
     journal = open_journal(state_dir)
     chosen = journal.campaign_id(campaign)
-    number = plan_number(plan) if plan else None
+    number = campaign_view(journal, chosen).plan(plan) if plan else None
     tail = _Tail(journal, chosen, number)
     while True:
         controlled = is_controlled(journal, chosen)

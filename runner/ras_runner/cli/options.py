@@ -11,6 +11,12 @@ import typer
 EXIT_OK, EXIT_PLAN_FAILED, EXIT_INPUT, EXIT_NO_WORKER, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 ProjectArgument = Annotated[Path, typer.Argument(help="Project folder or .prj file.", show_default=False)]
+ProjectsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Project folders or .prj files; a folder without a project stands for all below it.", show_default=False
+    ),
+]
 CampaignArgument = Annotated[
     str | None, typer.Argument(help="Campaign id; the latest if left out.", show_default=False)
 ]

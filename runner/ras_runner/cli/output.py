@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,17 @@ def cost_words(cost: CampaignCost | None) -> str:
     if cost is None:
         return ""
     return f"{cost.total} {cost.currency}" + ("" if cost.final else " so far")
+
+
+def rough(seconds: float) -> str:
+    """A time that is not known exactly: ``3 h 10 min``, ``25 min``, ``40 s``; from 10 hours on full hours."""
+    if seconds < 60:
+        return f"{math.ceil(seconds / 5) * 5} s"
+    minutes = round(seconds / 60) if seconds < 3600 else round(seconds / 600) * 10
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 10:
+        return f"{round(seconds / 3600)} h"
+    return " ".join([f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0))
 
 
 def size(count: int) -> str:

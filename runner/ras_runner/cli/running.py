@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
 from ras_runner.campaign.membership import campaign_workers
+from ras_runner.campaign.projects import open_projects
 from ras_runner.campaign.run import Mode, is_controlled, run_campaign, stop_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
 from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
@@ -17,7 +18,7 @@ from ras_runner.cli.options import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER,
 from ras_runner.cli.output import first_line, print_json, print_table, short, size, talk, talk_of_standin
 from ras_runner.errors import OperatorError
 from ras_runner.fleet.pool import make_pool
-from ras_runner.hecras.project import Project, plan_number
+from ras_runner.hecras.project import Project
 from ras_runner.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _ASK_AGAIN_SECONDS = 5.0
 class Order:
     """What ``execute`` was asked for."""
 
-    project: Path
+    projects: tuple[Path, ...]
     plans: str
     inventory: Path | None
     engine: str
@@ -50,7 +51,7 @@ class Ready:
     """An order that has been checked: nothing is written yet but the journal file itself."""
 
     journal: Journal
-    project: Project
+    projects: tuple[Project, ...]
     workers: tuple[AnyWorker, ...]
     plans: dict[str, PreparedPlan]
 
@@ -62,8 +63,8 @@ class NoWorkerError(OperatorError):
 
 
 def _ready(order: Order) -> Ready:
-    project = Project.open(order.project)
-    plans = select_plans(project, order.plans)
+    projects = open_projects(order.projects)
+    plans = [plan for project in projects for plan in select_plans(project, order.plans)]
     pool = make_pool(order.inventory, order.engine)
     for name, reason in pool.left_out.items():
         talk(f"worker {name} is left out: {reason}")
@@ -77,13 +78,13 @@ def _ready(order: Order) -> Ready:
         if worker.engine.name.startswith("stand-in"):
             talk_of_standin(worker.spec.worker_id, pool.source)
     journal = open_journal(order.state_dir)
-    return Ready(journal, project, pool.workers, prepare_plans(plans, pool.workers, order.settings, journal))
+    return Ready(journal, projects, pool.workers, prepare_plans(plans, pool.workers, order.settings, journal))
 
 
 def execute(order: Order, *, as_json: bool) -> int:
     """``ras-runner execute``."""
     ready = _ready(order)
-    campaign = create_campaign(ready.journal, ready.project, ready.plans, ready.workers, order.settings)
+    campaign = create_campaign(ready.journal, ready.projects[0], ready.plans, ready.workers, order.settings)
     return _run(ready.journal, campaign, ready.workers, Mode.NEW, as_json=as_json)
 
 
@@ -142,7 +143,7 @@ def detach(order: Order) -> int:
     from ras_runner import oscalls
 
     ready = _ready(order)
-    campaign = create_campaign(ready.journal, ready.project, ready.plans, ready.workers, order.settings)
+    campaign = create_campaign(ready.journal, ready.projects[0], ready.plans, ready.workers, order.settings)
     log = ready.journal.state_dir / "logs" / campaign / "controller.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     argv = [
@@ -182,8 +183,9 @@ def dry_run(order: Order, *, as_json: bool) -> None:
         ]
         for r in rows
     ]
+    of = ", ".join(str(project.prj) for project in ready.projects)
     print_table(
-        f"Would run {sum(not r.skipped and not r.problem for r in rows)} of {len(rows)} plans of {ready.project.prj}",
+        f"Would run {sum(not r.skipped and not r.problem for r in rows)} of {len(rows)} plans of {of}",
         ["plan", "title", "where", "cores", "files", "workspace", "to send"],
         cells,
         right=(3, 4, 5, 6),
@@ -206,7 +208,7 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
     journal = open_journal(state_dir)
     chosen = journal.campaign_id(campaign)
     view = campaign_view(journal, chosen)
-    number = plan_number(plan) if plan else None
+    number = view.plan(plan) if plan else None
     if number is not None and number not in {task.plan_number for task in view.tasks}:
         from ras_runner.errors import InputError
 
@@ -226,7 +228,7 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
                 action=f"stop all of it with: ras-runner cancel {chosen}; or go on with: ras-runner resume {chosen}",
             )
         workers = campaign_workers(journal, chosen, talk)
-        if view.project.is_file():
+        if all(project.is_file() for project in view.projects):
             run_campaign(journal, chosen, workers, talk, Mode.CANCEL)
         else:
             stop_campaign(journal, chosen, workers)

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 #: Worker type -> module with ``checks(parameters)``.
 CHECKS = {
-    "aws_ec2": "ras_runner.fleet.checks.aws_ec2",
+    "dask": "ras_runner.fleet.checks.dask",
     "docker": "ras_runner.fleet.checks.docker",
     "local": "ras_runner.fleet.checks.local",
     "psexec": "ras_runner.fleet.checks.psexec",
+    "slurm": "ras_runner.fleet.checks.slurm",
     "ssh": "ras_runner.fleet.checks.ssh",
     "winrm": "ras_runner.fleet.checks.winrm",
 }

@@ -15,8 +15,10 @@ from ras_runner.fleet.workers_file import WorkersFile, is_workers_file, parse_wo
 #: Worker type of the hosts of a group, unless ``ras_worker_type`` says otherwise.
 GROUP_TYPES = {
     "aws_ec2_workers": "aws_ec2",
+    "azure_workers": "azure",
     "local": "local",
     "docker_workers": "docker",
+    "dask_workers": "dask",
     "slurm_workers": "slurm",
     "ssh_workers": "ssh",
     "windows_workers": "psexec",

@@ -37,12 +37,11 @@ def is_absolute(reference: str) -> bool:
 
 def find(folder: Path, name: str) -> Path | None:
     """The entry of a folder by name, in any case; the exact spelling wins, then the first in order. None if absent."""
-    exact = folder / name
+    exact, wanted = folder / name, name.casefold()
     try:
         if _CASE_COUNTS and exact.exists():
             return exact
-        with os.scandir(folder) as entries:
-            same = [entry.name for entry in entries if entry.name.casefold() == name.casefold()]
+        same = [entry for entry in os.listdir(folder) if entry.casefold() == wanted]  # noqa: PTH208  half the time
     except (OSError, ValueError):  # no such folder, not a folder, not allowed; an impossible name
         return None
     return folder / (name if name in same else min(same)) if same else None

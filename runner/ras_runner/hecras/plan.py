@@ -89,6 +89,11 @@ class Plan:
     cores: Cores
     flags: Flags
 
+    @property
+    def name(self) -> str:
+        """Its number; in a labelled project as its file is called: ``Creek.p01``."""
+        return f"{self.project.label}.p{self.number}" if self.project.label else self.number
+
     @classmethod
     def read(cls, project: Project, number: str) -> Plan:
         """Read the plan ``number`` (two digits) of a project.

@@ -41,6 +41,8 @@ class Project:
     current_plan: str | None
     #: Numbers of the plans that the ``.prj`` lists; not all need exist on disk.
     plan_numbers: tuple[str, ...]
+    #: Tells its plans from those of other projects, where several are worked on together; empty where it is alone.
+    label: str = ""
 
     @property
     def folder(self) -> Path:
@@ -53,8 +55,8 @@ class Project:
         return self.prj.stem
 
     @classmethod
-    def open(cls, path: Path | str) -> Project:
-        """Open a project by its folder or its ``.prj``.
+    def open(cls, path: Path | str, label: str = "") -> Project:
+        """Open a project by its folder or its ``.prj``; ``label`` goes before the names of its plans.
 
         Raises:
             InputError: no such path; no HEC-RAS project there, or several; the ``.prj`` cannot be read, or names
@@ -73,15 +75,16 @@ class Project:
             units="SI Units" if any(line.strip() == "SI Units" for line in lines(text)) else "US Customary",
             current_plan=component(current, "p", prj, "Current Plan")[1:] if current else None,
             plan_numbers=tuple(dict.fromkeys(value.lower()[1:] for value in values.get("Plan File", []) if value)),
+            label=label,
         )
 
     def plan(self, number: str) -> Plan:
-        """One plan, by ``4``, ``04`` or ``p04``.
+        """One plan, by ``4``, ``04`` or ``p04``, or by its name with the project's label.
 
         Raises:
             InputError: the project has no such plan (the message lists those it has), or its file is broken.
         """
-        wanted = plan_number(number)
+        wanted = plan_number(number.removeprefix(f"{self.label}.") if self.label else number)
         if wanted not in self.plan_numbers or self.file(f"p{wanted}") is None:
             listed = "is listed, but its file does not exist" if wanted in self.plan_numbers else "is not listed"
             raise InputError(f"plan {wanted} {listed} in {self.prj}", step=_STEP, action=self._plans_there_are())
@@ -107,6 +110,17 @@ class Project:
         if there:
             return f"choose one of the plans that exist: {', '.join(there)}"
         return f"save a plan in HEC-RAS, or put the plan files ({self.name}.pNN) beside the .prj"
+
+
+def projects_below(folder: Path) -> list[Path]:
+    """The ``.prj`` of every project in a folder tree, sorted; folders whose name begins with a dot are left out.
+
+    Raises:
+        InputError: a file there cannot be read.
+    """
+    files = (path for path in folder.rglob("*") if path.suffix.lower() == ".prj" and path.is_file())
+    visible = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(path for path in visible if _looks_like_project(path))
 
 
 _ACTION = "give the project's folder, or the .prj file that HEC-RAS opens (its first line is 'Proj Title=...')"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path, PurePath
 
+    from ras_runner.outcomes import Outcome
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -93,6 +95,11 @@ class Status:
         tails: the ends of the progress files that exist.
         note: one sentence on how it ended that its files cannot tell (``out of memory ...``); empty if there is none.
         cpu_seconds: CPU time of the processes that it has now; None where that is not known or was not asked for.
+        waiting: why its script has not begun (a queue), one sentence; empty where it begins at once, or has begun.
+        ran: seconds since its script began, where that need not be at its launch; None while that is not known.
+        outcome: how it ended by the word of what ran it (a queue), where there is no exit.json; None where nothing but
+            the machine can be blamed. Infrastructure-lost: only the part of the machine that it ran on is to blame.
+        needs_person: it waits, or ended, because of what only a person can change.
     """
 
     alive: bool
@@ -101,6 +108,10 @@ class Status:
     tails: tuple[str, ...] = ()
     note: str = ""
     cpu_seconds: float | None = None
+    waiting: str = ""
+    ran: float | None = None
+    outcome: Outcome | None = None
+    needs_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from ras_runner.errors import OperatorError, RasRunnerError, TransientError
 from ras_runner.oscalls import ATTEMPT_VARIABLE
 from ras_runner.retrying import retrying
-from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
+from ras_runner.transports.base import Collected, Found, Probe, Status, Upload
 from ras_runner.transports.docker_api import APIError, ImageNotFound, NotFound
+from ras_runner.transports.on_files import OnFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path, PurePath
     from typing import TypeVar
 
@@ -71,7 +72,7 @@ class ContainerSettings:
         return max(_LEAST_MEMORY, self.memory_per_plan or int(self.memory * share))
 
 
-class DockerTransport:
+class DockerTransport(OnFiles):
     """Runs attempts in containers.
 
     Args:
@@ -88,47 +89,14 @@ class DockerTransport:
         settings: ContainerSettings,
         give: Callable[[PurePath, bool], None] | None = None,
     ) -> None:
-        self.files, self.client, self.settings = files, daemon.client, settings
+        super().__init__(files)
+        self.client, self.settings = daemon.client, settings
         self._errors, self._give = daemon.errors, give
 
     @property
     def host(self) -> str:
         """The machine's name."""
         return self.files.host
-
-    @property
-    def sees_our_files(self) -> bool:
-        """Containers see nothing but their workspace."""
-        return False
-
-    @property
-    def root(self) -> PurePath:
-        """The worker folder."""
-        return self.files.root
-
-    def stored(self, paths: Iterable[PurePath]) -> dict[PurePath, int]:
-        """The size in bytes of those of ``paths`` that are files."""
-        return self.files.stored(paths)
-
-    def put(self, files: Sequence[Upload], stopped: Callable[[], bool] = never) -> None:
-        """Write files, each atomically."""
-        self.files.put(files, stopped)
-
-    def place(self, places: Sequence[Place]) -> None:
-        """Hard links and copies: a container sees the file, not the store."""
-        self.files.place(places)
-
-    def trim(self, limit: int) -> int:
-        """Make room in the store."""
-        return self.files.trim(limit)
-
-    def read(self, path: PurePath, *, start: int = 0, last: int = 65536) -> bytes | None:
-        """At most the ``last`` bytes of a file."""
-        return self.files.read(path, start=start, last=last)
-
-    def claim(self, folder: PurePath) -> bool:
-        """Take an attempt's claim, so that its run script can never start."""
-        return self.files.claim(folder)
 
     def collect(self, probe: Probe, folder: PurePath, patterns: Sequence[str], scratch: Path) -> Collected:
         """What the attempt has written; its container goes."""

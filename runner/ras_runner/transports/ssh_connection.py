@@ -80,6 +80,11 @@ class Connection:
         #: asyncio forgets tasks that nobody holds.
         self._pumps: set[asyncio.Task[None]] = set()
 
+    @property
+    def host(self) -> str:
+        """The host's name."""
+        return self.login.host
+
     def run(
         self, program: str, *, step: str, limit: float = _QUICK_SECONDS, patience: float = 2 * CONNECT_SECONDS
     ) -> Done:

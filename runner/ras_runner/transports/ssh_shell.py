@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncssh
@@ -27,6 +27,17 @@ class Done:
     code: int
     output: bytes
     errors: str
+
+
+class Programs(Protocol):
+    """A POSIX host that runs programs of sh."""
+
+    @property
+    def host(self) -> str:
+        """Its name, for messages."""
+
+    def run(self, program: str, *, step: str, limit: float = 60.0) -> Done:
+        """Run a program to its end, in at most ``limit`` seconds. Raises RasRunnerError when that is not possible."""
 
 
 class ShellEndedError(ConnectionError):

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from ras_runner.secret import check_reference
 from ras_runner.workers.base import WorkerId
+from ras_runner.workers.cloud_spec import LinuxMachines, WindowsMachines
 from ras_runner.workers.group import GroupSpec
-from ras_runner.workers.linux import SshWay
-from ras_runner.workers.windows import Command, WindowsFolder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ras_runner.workers.base import WorkerSpec
-
-_NEEDS_VERSION = "{} needs version: it says what a plan needs before there is a machine to ask"
-
-
-def _text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, PurePath) else value
 
 
 class AwsGroupSpec(GroupSpec):
@@ -61,66 +52,14 @@ class AwsGroupSpec(GroupSpec):
         return self
 
 
-class AwsEc2Spec(SshWay, AwsGroupSpec):
-    """Parameters of ``init_ras_worker("aws_ec2", ...)``; see ``AwsGroupSpec`` and ``SshWay`` for the others.
-
-    Attributes:
-        os: of the machines; ``windows`` has other parameters: see ``AwsEc2WindowsSpec``.
-        engine: ``hecras-linux`` or ``standin``.
-        version: HEC-RAS version that the image holds.
-        docker_image: image that the machines have loaded.
-        username: who logs on there.
-        worker_folder: there.
-        memory_per_plan: limit of a plan, as of a Docker worker.
-        known_hosts: file of the accepted host keys of ``proxy_jump``; the machines' own keys are taken from
-            ``staging_bucket``.
-    """
-
-    os: Literal["linux", "windows"] = "linux"
-    engine: Literal["hecras-linux", "standin"] = "hecras-linux"
-    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]*$")] = ""
-    docker_image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./:@-]{0,254}$")]
-    username: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "ras"
-    worker_folder: Annotated[str, BeforeValidator(_text), Field(pattern=r"^/[^\x00-\x1f]*$")] = (
-        "/var/lib/ras-runner/worker"
-    )
-    memory_per_plan: Annotated[str, Field(pattern=r"^([1-9]\d{0,14}[bkmgBKMG]?)?$")] = ""
+class AwsEc2Spec(LinuxMachines, AwsGroupSpec):
+    """Parameters of ``init_ras_worker("aws_ec2", ...)``; see ``AwsGroupSpec`` and ``LinuxMachines``."""
 
     @classmethod
     def model_for(cls, parameters: Mapping[str, Any]) -> type[WorkerSpec]:
         """Groups with ``os: windows`` have other parameters."""
         return AwsEc2WindowsSpec if parameters.get("os") == "windows" else cls
 
-    @model_validator(mode="after")
-    def _version_is_known(self) -> Self:
-        if self.engine == "hecras-linux" and not self.version:
-            raise ValueError(_NEEDS_VERSION.format("hecras-linux"))
-        return self
 
-
-class AwsEc2WindowsSpec(AwsGroupSpec):
-    """Parameters of ``init_ras_worker("aws_ec2", os="windows", ...)``; see ``AwsGroupSpec`` for the others.
-
-    Attributes:
-        os: what makes it this worker.
-        engine: ``hecras-windows`` or ``standin``.
-        version: HEC-RAS version that the machine image has.
-        username, password: who logs on to WinRM (ntlm); the password as a reference: ``env:NAME`` and the like.
-        worker_folder, desktop_user, ras_exe_path, standin_command: as of a WinRM worker.
-    """
-
-    os: Literal["windows"]
-    engine: Literal["hecras-windows", "standin"] = "hecras-windows"
-    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]*$")] = ""
-    username: Annotated[str, Field(pattern=r"^[^\x00-\x1f]+$")] = "Administrator"
-    password: Annotated[str, AfterValidator(check_reference)]
-    worker_folder: WindowsFolder = r"C:\RasRemote"
-    desktop_user: Annotated[str, Field(pattern=r'^[^\x00-\x1f"]*$')] = ""
-    ras_exe_path: str = ""
-    standin_command: Command = ("ras-standin",)
-
-    @model_validator(mode="after")
-    def _version_is_known(self) -> Self:
-        if self.engine == "hecras-windows" and not self.version:
-            raise ValueError(_NEEDS_VERSION.format("hecras-windows"))
-        return self
+class AwsEc2WindowsSpec(WindowsMachines, AwsGroupSpec):
+    """Parameters of ``init_ras_worker("aws_ec2", os="windows", ...)``; see ``AwsGroupSpec`` and ``WindowsMachines``."""

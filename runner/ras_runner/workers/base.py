@@ -7,7 +7,7 @@ import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
@@ -41,6 +41,9 @@ class WorkerSpec(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Plans that are staged and launched there at the same time.
+    launches_at_once: ClassVar[int] = 4
 
     worker_id: WorkerId
     engine: Annotated[str, Field(min_length=1)]

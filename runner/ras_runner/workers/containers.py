@@ -156,12 +156,25 @@ def _engine(spec: LinuxSpec, labels: Mapping[str, str], host: str, how_to_build:
             host=host,
             action=f"give version, or build the image with: {how_to_build}",
         )
-    return HecRasImageEngine(HECRAS_FOLDER, version or spec.version)
+    return engine_inside(spec.engine, version or spec.version)
+
+
+def engine_inside(name: str, version: str = "") -> Engine:
+    """The engine of an image that ``ras-runner image build`` has made.
+
+    Args:
+        name: ``hecras-linux`` or ``standin``.
+        version: of HEC-RAS.
+    """
+    if name == "hecras-linux":
+        return HecRasImageEngine(HECRAS_FOLDER, version)
+    from ras_runner.engines.standin import StandinEngine
+
+    return StandinEngine(System.POSIX, (STANDIN_COMMAND,))
 
 
 def _standin(spec: LinuxSpec, version: str, host: str, how_to_build: str) -> Engine:
     import ras_standin
-    from ras_runner.engines.standin import StandinEngine
 
     if version != ras_standin.__version__:  # receipts name the version that is installed here
         raise OperatorError(
@@ -171,4 +184,4 @@ def _standin(spec: LinuxSpec, version: str, host: str, how_to_build: str) -> Eng
             host=host,
             action=f"build it with: {how_to_build}",
         )
-    return StandinEngine(System.POSIX, (STANDIN_COMMAND,))
+    return engine_inside(spec.engine)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ras_runner.transports.docker_api import DockerDaemon
     from ras_runner.transports.ssh_login import Hop
     from ras_runner.workers.base import Worker
-    from ras_runner.workers.linux import DockerPlace, LinuxSpec
+    from ras_runner.workers.linux import DockerPlace, LinuxSpec, SshWay
 
 _STEP = "init worker"
 
@@ -77,7 +77,7 @@ def _other_user(connection: Connection, folder: PurePath, gid: int) -> User:
     return User(uid, group, _giver(connection, f"{uid}:{group}", f"0:{gid}"))
 
 
-def connection_to(place: DockerPlace, hop: Hop) -> Connection:
+def connection_to(place: SshWay, hop: Hop) -> Connection:
     """A connection to an SSH host, made by the first call; raises OperatorError where asyncssh is not installed."""
     asyncssh_module()
     return Connection(place.login(hop))

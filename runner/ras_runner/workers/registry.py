@@ -38,9 +38,12 @@ class WorkerType:
 
 WORKER_TYPES: dict[str, WorkerType] = {
     "aws_ec2": WorkerType("ras_runner.workers.aws_ec2", "init_aws_ec2_group", "aws", spec="AwsEc2Spec"),
+    "dask": WorkerType("ras_runner.workers.dask", "init_dask_worker", "dask", spec="DaskSpec"),
+    "azure": WorkerType("ras_runner.workers.azure", "init_azure_group", "azure", spec="AzureSpec"),
     "docker": WorkerType("ras_runner.workers.docker", "init_docker_worker", "docker", spec="DockerSpec"),
     "local": WorkerType("ras_runner.workers.local", "init_local_worker", spec="LocalSpec"),
     "psexec": WorkerType("ras_runner.workers.psexec", "init_psexec_worker", "windows", spec="PsExecSpec"),
+    "slurm": WorkerType("ras_runner.workers.slurm", "init_slurm_worker", spec="SlurmSpec"),
     "ssh": WorkerType("ras_runner.workers.ssh", "init_ssh_worker", "ssh", spec="SshSpec"),
     "winrm": WorkerType("ras_runner.workers.winrm", "init_winrm_worker", "winrm", spec="WinRmSpec"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ras_runner.engines.base import Engine
+    from ras_runner.transports.ssh_shell import Programs
 
 _STEP = "init worker"
 
 
-def _words(command: str) -> list[str]:
+def command_words(command: str) -> list[str]:
+    """The words of a command line. Raises ValueError when it has none, or an open quote."""
     words = shlex.split(command)  # raises ValueError, whose text pydantic passes on
     if not words:
         raise ValueError("it is empty")
@@ -60,7 +62,7 @@ class SshSpec(LinuxSpec):
     username: Annotated[str, Field(pattern=r"^[^\s@:]+$")]
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     hecras_folder: Annotated[str, Field(pattern=r"^(/[^\x00-\x1f]*)?$")] = ""
-    standin_command: Annotated[str, AfterValidator(lambda text: shlex.join(_words(text)))] = "ras-standin"
+    standin_command: Annotated[str, AfterValidator(lambda text: shlex.join(command_words(text)))] = "ras-standin"
     docker: bool = False
 
     @classmethod
@@ -110,16 +112,29 @@ def init_ssh_worker(parameters: Mapping[str, Any]) -> Worker:
     return Worker("ssh", spec, native_engine(spec, connection), transport)
 
 
-def native_engine(spec: SshSpec, connection: Connection) -> Engine:
+class NativeSpec(Protocol):
+    """Where an engine is on a host; see ``SshSpec``."""
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def hecras_folder(self) -> str: ...
+    @property
+    def standin_command(self) -> str: ...
+
+
+def native_engine(spec: NativeSpec, there: Programs) -> Engine:
     """The engine that the host has installed.
 
     Raises:
         OperatorError: it is not there; says where it was looked for.
     """
-    host = connection.login.host
+    host = there.host
     if spec.engine == "standin":
-        command = tuple(_words(spec.standin_command))
-        done = connection.run(programs.command_program(command[0]), step=_STEP)
+        command = tuple(command_words(spec.standin_command))
+        done = there.run(programs.command_program(command[0]), step=_STEP)
         if done.code:
             raise OperatorError(
                 f"the host has no command {command[0]}, the stand-in engine",
@@ -129,7 +144,7 @@ def native_engine(spec: SshSpec, connection: Connection) -> Engine:
             )
         return StandinEngine(System.POSIX, command)
     candidates = [spec.hecras_folder] if spec.hecras_folder else _folders(spec.version)
-    found = connection.run(programs.find_engine_program(candidates), step=_STEP).output.decode()
+    found = there.run(programs.find_engine_program(candidates), step=_STEP).output.decode()
     if not found:
         raise OperatorError(
             f"HEC-RAS is not installed: looked for bin/RasUnsteady in {', '.join(candidates)} and $RAS_HECRAS_FOLDER",

@@ -1,4 +1,4 @@
-"""The worker folder on an SSH host."""
+"""The worker folder on a POSIX host that runs programs for us."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from ras_runner.errors import OperatorError
 from ras_runner.transports import ssh_programs as programs
 
 if TYPE_CHECKING:
-    from ras_runner.transports.ssh_connection import Connection
+    from ras_runner.transports.ssh_shell import Programs
 
 #: Where attempts live when nothing is said.
 HOME_FOLDER = "~/.cache/ras-runner/worker"
 _STEP = "init worker"
 
 
-def prepared_folder(connection: Connection, folder: str) -> PurePosixPath:
+def prepared_folder(there: Programs, folder: str) -> PurePosixPath:
     """The absolute path of a worker folder that was made there and can be written; the host has our tools.
 
     Raises:
         OperatorError: it cannot be made or written, or the host lacks a tool.
     """
-    done = connection.run(programs.prepare_program(folder), step=_STEP)
-    host = connection.login.host
+    done = there.run(programs.prepare_program(folder), step=_STEP)
+    host = there.host
     kind, _, rest = done.output.decode("utf-8", "surrogateescape").rstrip("\0").partition("\0")
     if kind == "missing":
         raise OperatorError(
             f"the host lacks {', '.join(rest.split())}",
             step=_STEP,
             host=host,
-            action="an SSH worker is a Linux host with coreutils, util-linux, grep, sed and gzip: install them",
+            action="it has to be a Linux host with coreutils, util-linux, grep, sed and gzip: install them",
         )
     if kind != "ok" or done.code:
         said = done.errors.splitlines()[-1] if done.errors else f"exit code {done.code}"

@@ -18,6 +18,9 @@ locals {
       idle_seconds  = var.idle_minutes * 60
       worker_folder = local.worker_folder
     })
+    tell_notice = templatefile("${path.module}/templates/tell-notice.sh.tftpl", {
+      worker_folder = local.worker_folder
+    })
     }) : templatefile("${path.module}/templates/worker.ps1.tftpl", {
     endpoint      = azurerm_storage_account.staging.primary_blob_endpoint
     expires       = var.expires_at
@@ -39,7 +42,7 @@ resource "azurerm_orchestrated_virtual_machine_scale_set" "workers" {
   eviction_policy             = local.spot ? "Delete" : null
   encryption_at_host_enabled  = var.encryption_at_host
   source_image_id             = var.machine_image == "" ? null : var.machine_image
-  tags                        = local.tags
+  tags                        = local.machine_tags
 
   sku_profile {
     allocation_strategy = "CapacityOptimized"

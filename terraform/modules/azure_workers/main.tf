@@ -10,6 +10,8 @@ locals {
     "ras-runner-launch-token" = var.launch_token
   }
   linux = var.worker_system == "linux"
+  # of the scale set, and so of its machines: what inventory/azure_rm.yml reads
+  machine_tags = merge(local.tags, local.linux ? { "ras-runner-docker-image" = var.docker_image } : {})
 }
 
 data "azurerm_client_config" "this" {}

@@ -39,7 +39,7 @@ def test_hosts_fail_alone_and_say_what_to_do(lab: Lab, machine: Machine):
     expected = {
         "away": "cannot be reached",
         "no-admin": "ansible_become_password",
-        "mistyped": "worker type shh is not known.*known types are docker, local, psexec, ssh, winrm",
+        "mistyped": "worker type shh is not known.*known types are .*docker, local, psexec, .*ssh, winrm",
         "unknown": "no variable ras_core_total",
         "wrong-value": "ras_queue_priority is 12.*0 to 9",
         "plain-secret": "ras_passphrase is not a reference",

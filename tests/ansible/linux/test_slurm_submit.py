@@ -52,7 +52,7 @@ def test_a_submit_host_talks_to_the_cluster_and_is_put_back(lab: Lab, this_machi
     wrong = cluster / "wrong.key"
     wrong.write_bytes(secrets.token_bytes(1024))
     given = {"slurm_submit_config": str(cluster / "slurm.conf"), "slurm_submit_munge_key": str(wrong)}
-    own = {"ras_worker_type": "ssh", "ras_engine": "standin"}  # the role; plans cannot be sent to Slurm yet
+    own = {"ras_engine": "standin", "ras_partition": "rivers"}
     lab.add("slurm_workers", "submit", machine, **own, **given)
     lab.play("setup-worker.yml", code=2)
     (left_out,) = lab.workers()["left_out"]
@@ -61,6 +61,9 @@ def test_a_submit_host_talks_to_the_cluster_and_is_put_back(lab: Lab, this_machi
     lab.add("slurm_workers", "submit", machine, **own, **given | {"slurm_submit_munge_key": str(cluster / "munge.key")})
     assert changed(lab.play("setup-worker.yml"), "submit") > 0
     assert "rivers" in machine.run("sinfo -h -o %P")
+    (worker,) = lab.workers()["workers"]
+    assert (worker["type"], worker["parameters"]["partition"]) == ("slurm", "rivers")
+    assert not {"worker_folder", "cores_total"} & worker["parameters"].keys()  # not the submit host's
     assert "slurm-commands: met (partitions: rivers*)" in " ".join(lab.play("playbooks/verify_worker.yml").split())
     assert changed(lab.play("playbooks/teardown_worker.yml"), "submit") > 0
     assert _changes(machine) == before

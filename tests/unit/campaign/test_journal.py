@@ -106,7 +106,7 @@ def test_several_processes_may_make_the_journal_at_once(tmp_path: Path):
 
 
 def test_a_journal_of_the_first_version_is_brought_up_to_date_and_read(tmp_path: Path):
-    """Its attempts were all whole ones; its events lack what is newer."""
+    """Its attempts were all whole ones, its plans all of one project; its events lack what is newer."""
     journal = Journal(tmp_path)
     add_campaign(journal, "c", ["01"])
     old = {"attempt": "a1", "plan": "01", "number": 1, "worker": "w", "slot": 0, "folder": "/w/a1"}
@@ -116,6 +116,8 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date_and_read(tmp_path:
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
         db.execute("ALTER TABLE attempts DROP COLUMN stage")
         db.execute("ALTER TABLE attempts DROP COLUMN prepared_by")
+        db.execute("ALTER TABLE tasks DROP COLUMN project")
+        db.execute("DROP INDEX events_kind")
         db.execute("PRAGMA user_version = 1")
     journal = Journal(tmp_path)
     assert tables(journal) == before

@@ -17,6 +17,7 @@ from ras_runner.campaign.scheduler import (
     Expecting,
     Finish,
     Policy,
+    Progressed,
     Quarantine,
     Scheduler,
     Start,
@@ -55,6 +56,22 @@ def test_longest_expected_plan_first_and_unknown_before_known():
         TaskAdded("short", 5.0), TaskAdded("long", 50.0), TaskAdded("unknown"), WorkerJoined("w", 3)
     )
     assert [task for task, _ in starts(decisions)] == ["unknown", "long", "short"]
+
+
+def test_a_part_of_a_worker_that_fails_costs_the_plan_and_not_the_worker():
+    """A node of a queue, say: the queue takes plans as before, and a plan that ends every node it gets is given up."""
+    scheduler = Scheduler(Policy(losses=3))
+    decisions = scheduler.handle(WorkerJoined("queue", 2), *tasks("1", "2", "3"))
+    for left in (2, 1):
+        decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "its node failed", Blame.PART))
+        assert [d for d in decisions if isinstance(d, Quarantine)] == []
+        if left == 2:  # it lets others go first
+            assert starts(decisions) == [("3", "queue")]
+            decisions = scheduler.handle(AttemptEnded("3", Outcome.COMPLETED, 1.0))
+        assert starts(decisions) == [("1", "queue")]
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 2.0, "its node failed", Blame.PART))
+    assert finishes(decisions) == {"1": LOST}
+    assert scheduler.takes_plans("queue")
 
 
 def test_a_worker_that_has_the_inputs_is_preferred():
@@ -424,19 +441,110 @@ def test_contradictions_are_refused(event):
         scheduler.handle(event)
 
 
-class Campaign(RuleBasedStateMachine):
-    """Random events; a model of what runs where. No slot over-used, no task twice at once, every task in an outcome."""
+def late(saves: float | None = 10.0, unable: frozenset[str] = frozenset()) -> Scheduler:
+    """Plan 1, expected to take 100 s, has started on ``slow`` at 0; ``fast`` is free."""
+    scheduler = Scheduler(Policy(second_saves=saves))
+    workers = [WorkerJoined("slow", 1), WorkerJoined("fast", 1, 1)]
+    assert starts(scheduler.handle(Tick(0.0), *workers, TaskAdded("1", 100.0, unable=unable))) == [("1", "slow")]
+    return scheduler
 
-    @initialize(retries=st.integers(0, 2), losses=st.integers(1, 4), limit=st.none() | st.integers(1, 4))
-    def begin(self, retries: int, losses: int, limit: int | None) -> None:
-        self.policy = Policy(retries=retries, losses=losses, max_concurrent=limit, quarantine=3.0, strikes=3)
+
+def test_a_late_plan_runs_again_on_a_free_worker_and_the_first_to_complete_ends_it():
+    scheduler = late()
+    assert starts(scheduler.handle(Tick(200.0))) == []
+    assert starts(scheduler.handle(Tick(300.0))) == [("1", "fast")]
+    assert scheduler.handle(Tick(900.0)) == []
+    decisions = scheduler.handle(AttemptEnded("1", Outcome.COMPLETED, 400.0, worker="fast"))
+    assert decisions == [Finish("1", Outcome.COMPLETED, "", "fast"), Stop("1", "slow")]
+    assert (scheduler.done, scheduler.running) == (True, 1)
+    assert scheduler.handle(AttemptEnded("1", Outcome.CANCELLED, 401.0, worker="slow")) == []
+    assert scheduler.running == 0
+
+
+def test_of_a_plan_that_runs_twice_the_end_of_one_run_leaves_it_to_the_other():
+    for outcome, blame in ((LOST, Blame.WORKER), (Outcome.PREEMPTED, Blame.NOBODY), (Outcome.UNSTABLE, Blame.NOBODY)):
+        scheduler = late()
+        scheduler.handle(Tick(300.0))
+        ends = scheduler.handle(AttemptEnded("1", outcome, 310.0, "why", blame, worker="slow"))
+        assert [d for d in ends if not isinstance(d, Quarantine)] == []
+        with pytest.raises(ValueError, match="not running on slow"):
+            scheduler.handle(AttemptEnded("1", outcome, 310.0, worker="slow"))
+        last = scheduler.handle(AttemptEnded("1", Outcome.UNSTABLE, 320.0, "grows", worker="fast"))
+        assert last == [Finish("1", Outcome.UNSTABLE, "grows", "fast")]
+
+
+def test_a_plan_runs_twice_only_where_it_is_worth_it():
+    assert starts(late(saves=None).handle(Tick(9e9))) == []
+    assert starts(late(unable=frozenset({"fast"})).handle(Tick(9e9))) == []
+    scheduler = late()
+    assert starts(scheduler.handle(TaskAdded("2", unable=frozenset({"fast"})), Tick(9e9))) == []  # it waits
+    scheduler = late()
+    assert starts(scheduler.handle(Progressed("1", "slow", 0.5, 1000.0), Tick(1001.0))) == []  # as slow elsewhere
+
+
+def test_progress_tells_that_a_faster_worker_would_be_done_sooner():
+    scheduler = Scheduler()
+    scheduler.handle(Tick(0.0), WorkerJoined("slow", 1), WorkerJoined("fast", 1, 1))
+    for n in range(6):
+        scheduler.handle(*[TaskAdded(f"{name}{n}", 100.0) for name in ("s", "f")])
+        for name, worker, seconds in (("s", "slow", 200.0), ("f", "fast", 25.0)):
+            scheduler.handle(AttemptEnded(f"{name}{n}", Outcome.COMPLETED, 0.0, worker=worker, seconds=seconds))
+    assert scheduler.speed("fast") > 2.5 * 1.0 > 2.5 * scheduler.speed("slow")
+    assert starts(scheduler.handle(TaskAdded("late"))) == [("late", "slow")]
+    assert starts(scheduler.handle(Progressed("late", "slow", 0.1, 100.0), Tick(100.0))) == [("late", "fast")]
+
+
+def test_the_time_of_plans_is_learned_from_their_size_and_puts_them_among_those_that_have_run_before():
+    scheduler = Scheduler(Policy(max_concurrent=1))
+    sized = [TaskAdded(f"s{size}", size=float(size), kind="unsteady") for size in (1, 30, 90)]
+    decisions = scheduler.handle(*sized, TaskAdded("known", 100.0), WorkerJoined("w", 1))
+    assert starts(decisions) == [("s90", "w")]  # the largest of which nobody knows how long it takes
+    assert scheduler.expected("s30") is None
+    decisions = scheduler.handle(AttemptEnded("s90", Outcome.COMPLETED, 1.0, seconds=180.0))
+    assert starts(decisions) == [("known", "w")]
+    assert scheduler.expected("s30") == pytest.approx(60.0)
+    assert starts(scheduler.handle(AttemptEnded("known", Outcome.COMPLETED, 2.0))) == [("s30", "w")]
+
+
+def test_the_longest_plans_go_to_the_fastest_workers():
+    scheduler = Scheduler()
+    took = {"a": 10.0, "b": 5.0}
+    decisions = scheduler.handle(
+        WorkerJoined("a", 1), WorkerJoined("b", 1), *(TaskAdded(f"{n}", 10.0) for n in range(8))
+    )
+    while pending := starts(decisions):
+        decisions = []
+        for task, worker in pending:
+            decisions += scheduler.handle(AttemptEnded(task, Outcome.COMPLETED, 0.0, seconds=took[worker]))
+    assert starts(scheduler.handle(TaskAdded("short", 1.0), TaskAdded("long", 100.0))) == [
+        ("long", "b"),
+        ("short", "a"),
+    ]
+
+
+class Campaign(RuleBasedStateMachine):
+    """Random events; a model of what runs where. No slot over-used, every task in an outcome, and twice at once only
+    what may run again elsewhere while nothing waits.
+    """
+
+    @initialize(
+        retries=st.integers(0, 2),
+        losses=st.integers(1, 4),
+        limit=st.none() | st.integers(1, 4),
+        saves=st.none() | st.just(2.0),
+    )
+    def begin(self, retries: int, losses: int, limit: int | None, saves: float | None) -> None:
+        self.policy = Policy(
+            retries=retries, losses=losses, max_concurrent=limit, quarantine=3.0, strikes=3, second_saves=saves
+        )
         self.scheduler = Scheduler(self.policy)
         self.slots: dict[str, int] = {}
         #: Workers that left and have not joined again.
         self.left: set[str] = set()
         self.known: set[str] = set()
-        self.held: dict[str, tuple[str, int]] = {}
-        self.stage: dict[str, Stage] = {}
+        #: (task, worker) -> slot and stage.
+        self.held: dict[tuple[str, str], tuple[int, Stage]] = {}
+        self.twice: set[str] = set()
         self.prepares: dict[str, str] = {}
         self.needs: dict[str, str] = {}
         self.prepared: dict[str, set[str]] = {}
@@ -448,25 +556,40 @@ class Campaign(RuleBasedStateMachine):
         for decision in self.scheduler.handle(*events):
             match decision:
                 case Start(task, worker, slot, stage):
-                    assert task not in self.held, "a task runs twice at once"
+                    self.check_twice(task, stage)
                     assert task not in self.ended, "a task runs again after its outcome"
-                    assert (worker, slot) not in self.held.values(), "a slot is used twice"
+                    used = {(w, s) for (_, w), (s, _) in self.held.items()}
+                    assert (worker, slot) not in used, "a slot is used twice"
+                    assert (task, worker) not in self.held, "a task runs twice on one worker"
                     assert 0 <= slot < self.slots[worker]
                     assert worker not in self.unable[task], "a task runs where it cannot"
                     assert worker not in self.left, "a task starts on a worker that has left"
-                    running_there = [s for w, s in self.held.values() if w == worker and s < self.slots[worker]]
+                    running_there = [s for w, s in used if w == worker and s < self.slots[worker]]
                     assert len(running_there) < self.slots[worker]
                     self.check_stage(task, worker, stage)
-                    self.held[task] = (worker, slot)
-                    self.stage[task] = stage
+                    self.held[task, worker] = (slot, stage)
                 case Finish(task, outcome, _):
-                    assert task not in self.held
+                    assert outcome.success or not self.runs(task)
                     assert task not in self.ended, "a task has two outcomes"
                     self.ended[task] = outcome
-                case Stop(task):
-                    assert task in self.held
+                case Stop(task, worker):
+                    assert not worker or (self.ended[task].success and self.runs(task) == [worker])
+                    assert self.runs(task)
                 case Quarantine(worker):
                     assert worker not in self.left
+
+    def runs(self, task: str) -> list[str]:
+        return [worker for name, worker in self.held if name == task]
+
+    def check_twice(self, task: str, stage: Stage) -> None:
+        if not self.runs(task):
+            return
+        assert self.policy.second_saves is not None
+        assert stage is Stage.WHOLE
+        assert task not in self.twice, "a second run is repeated"
+        self.twice.add(task)
+        waiting = self.known - self.ended.keys() - {name for name, _ in self.held}
+        assert not waiting, "a task runs twice while another waits"
 
     def check_stage(self, task: str, worker: str, stage: Stage) -> None:
         needs, prepares = self.needs.get(worker, ""), self.prepares.get(worker, "")
@@ -518,18 +641,19 @@ class Campaign(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), outcome=st.sampled_from(Outcome), blame=st.sampled_from(Blame))
     def end(self, data, outcome: Outcome, blame: Blame) -> None:
-        task = data.draw(st.sampled_from(sorted(self.held)))
-        worker, _ = self.held.pop(task)
+        task, worker = data.draw(st.sampled_from(sorted(self.held)))
+        _, stage = self.held.pop((task, worker))
         self.now += 0.5
         prepared = None
-        if self.stage[task] is Stage.PREPARE and outcome is Outcome.COMPLETED and data.draw(st.booleans()):
+        if stage is Stage.PREPARE and outcome is Outcome.COMPLETED and data.draw(st.booleans()):
             prepared = True
             self.prepared[task].add(self.prepares[worker])
-        if self.stage[task] is Stage.SOLVE and outcome is LOST and data.draw(st.booleans()):
+        if stage is Stage.SOLVE and outcome is LOST and data.draw(st.booleans()):
             prepared, blame = False, Blame.NOBODY
             self.prepared[task].discard(self.needs[worker])
         blame = blame if outcome is LOST else Blame.NOBODY
-        self.feed(AttemptEnded(task, outcome, self.now, "because", blame, prepared))
+        seconds = data.draw(st.sampled_from([0.5, 5.0]))
+        self.feed(AttemptEnded(task, outcome, self.now, "because", blame, prepared, worker, seconds))
 
     @precondition(lambda self: self.slots)
     @rule(data=st.data())
@@ -537,7 +661,7 @@ class Campaign(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.slots)))
         self.left.add(name)
         stranded = set(self.scheduler.stranded_without(name))
-        before = self.ended.keys() | self.held.keys()
+        before = self.ended.keys() | {task for task, _ in self.held}
         self.feed(WorkerLeft(name, "drained"))
         assert self.ended.keys() - before == stranded, "it was not told what would be left without a worker"
 
@@ -545,6 +669,11 @@ class Campaign(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data) -> None:
         self.feed(CancelRequested(data.draw(st.none() | st.sampled_from(sorted(self.known)))))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), done=st.floats(0.0, 1.0))
+    def progress(self, data, done: float) -> None:
+        self.feed(Progressed(*data.draw(st.sampled_from(sorted(self.held))), done, self.now))
 
     @rule(seconds=st.floats(0.1, 10.0))
     def wait(self, seconds: float) -> None:
@@ -567,9 +696,10 @@ class Campaign(RuleBasedStateMachine):
         for _ in range(20 * len(self.known) + 20):
             if self.scheduler.done:
                 break
-            for task in sorted(self.held):
-                del self.held[task]
-                self.feed(AttemptEnded(task, Outcome.COMPLETED, self.now))
+            for task, worker in sorted(self.held):
+                del self.held[task, worker]
+                outcome = Outcome.CANCELLED if task in self.ended else Outcome.COMPLETED
+                self.feed(AttemptEnded(task, outcome, self.now, worker=worker))
             wake = self.scheduler.next_wake()
             self.now = max(self.now, wake if wake is not None and math.isfinite(wake) else self.now)
             self.feed(Tick(self.now))

@@ -127,10 +127,12 @@ def test_groups_give_the_worker_type(tmp_path: Path):
     path.write_text("".join(f"{group}: {{hosts: {{{group}-1: {{}}}}}}\n" for group in GROUP_TYPES))
     assert {entry.name: entry.type for entry in read_inventory(path)} == {
         "aws_ec2_workers-1": "aws_ec2",
+        "azure_workers-1": "azure",
         "local-1": "local",
         "docker_workers-1": "docker",
         "ssh_workers-1": "ssh",
         "windows_workers-1": "psexec",
+        "dask_workers-1": "dask",
         "slurm_workers-1": "slurm",
     }
 

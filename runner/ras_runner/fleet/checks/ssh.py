@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ras_runner.workers.linux import LinuxSpec
+    from ras_runner.workers.slurm import SlurmSpec
 
 _STEP = "doctor"
 #: Seconds that a question may take.
@@ -62,7 +63,7 @@ class SshHost:
         hop: the host itself.
     """
 
-    def __init__(self, spec: LinuxSpec, hop: Hop) -> None:
+    def __init__(self, spec: LinuxSpec | SlurmSpec, hop: Hop) -> None:
         self.spec, self.hop = spec, hop
         self.connection = connection_to(spec, hop)
         self._worker_folder = spec.worker_folder or HOME_FOLDER

@@ -1,0 +1,175 @@
+"""What waits: tasks that are alike for placing share a queue, so that one that finds no place speaks for all of it."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ras_runner.engines.base import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ras_runner.campaign.expected import Paces
+    from ras_runner.campaign.places import Lane
+    from ras_runner.outcomes import Outcome
+
+#: Losses, then minus the size: a plan that lost its worker lets others go first, lest one plan that kills workers is
+#: the probe of each. Then the place in the campaign.
+_Order = tuple[int, float, int]
+_NOTHING: frozenset[Any] = frozenset()
+
+
+@dataclass(slots=True)
+class Run:
+    """An attempt that is under way: on which worker since when, what it does, for what it prepares, what it has done.
+
+    ``done`` is (fraction, when); None before it has told any.
+    """
+
+    worker: str
+    stage: Stage
+    at: float
+    prepares: str = ""
+    done: tuple[float, float] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A task, and what is known of it.
+
+    Attributes:
+        name, affinity: as it was added.
+        kind, size: how much there is to compute, in a unit of the kind (seconds where it is empty); None when unknown.
+        seq: its place in the campaign.
+        lane: the workers that it can run on.
+        losses, failures, preemptions: how often it lost its worker, failed, was taken off a worker.
+        prepared: what it is prepared for.
+        avoid: workers that have lost it.
+        runs: its attempts that are under way.
+        cancelled: it is to end.
+        twice: it has had a second run.
+        outcome: once it is over.
+    """
+
+    name: str
+    affinity: str
+    kind: str
+    size: float | None
+    seq: int
+    lane: Lane
+    losses: int
+    failures: int
+    preemptions: int
+    prepared: frozenset[str] = _NOTHING
+    avoid: frozenset[str] = _NOTHING
+    runs: tuple[Run, ...] = ()
+    cancelled: bool = False
+    twice: bool = False
+    outcome: Outcome | None = None
+    queue: Queue | None = None
+    entry: tuple[_Order, Task] | None = None
+
+
+class Queue:
+    """Waiting tasks that can go to the same places, and whose sizes can be compared: the largest first.
+
+    Attributes:
+        lane: the workers that they can run on.
+        prepared: what they are prepared for.
+        steady: they want a worker that is not taken away.
+        kind: of their sizes.
+        live: how many wait.
+    """
+
+    __slots__ = ("_heap", "kind", "lane", "live", "prepared", "steady")
+
+    def __init__(self, lane: Lane, prepared: frozenset[str], kind: str, *, steady: bool) -> None:
+        self.lane, self.prepared, self.kind, self.steady = lane, prepared, kind, steady
+        self.live = 0
+        self._heap: list[tuple[_Order, Task]] = []
+
+    def push(self, task: Task) -> None:
+        """Let a task wait."""
+        task.queue = self
+        task.entry = ((task.losses, -(task.size or 0.0), task.seq), task)
+        heapq.heappush(self._heap, task.entry)
+        self.live += 1
+
+    def head(self) -> Task:
+        """The task that is next; there is one."""
+        while self._heap[0][1].entry is not self._heap[0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][1]
+
+    def __iter__(self) -> Iterator[Task]:
+        return (entry[1] for entry in self._heap if entry[1].entry is entry)
+
+
+class Waiting:
+    """All that waits.
+
+    Args:
+        paces: what makes the sizes of different kinds comparable.
+    """
+
+    def __init__(self, paces: Paces) -> None:
+        self._paces = paces
+        self._queues: dict[tuple[frozenset[str], frozenset[str], str, bool], Queue] = {}
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Queue]:
+        return iter(self._queues.values())
+
+    def put(self, task: Task, *, steady: bool) -> None:
+        """Let a task wait for a place."""
+        key = (task.lane.unable, task.prepared, task.kind, steady)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Queue(task.lane, task.prepared, task.kind, steady=steady)
+        queue.push(task)
+        self.count += 1
+
+    def take(self, task: Task) -> None:
+        """A task waits no longer."""
+        queue = task.queue
+        if queue is None:
+            return
+        task.queue = task.entry = None
+        queue.live -= 1
+        self.count -= 1
+        if not queue.live:
+            del self._queues[queue.lane.unable, queue.prepared, queue.kind, queue.steady]
+
+    def give(self, wanted: Callable[[Queue], bool], place: Callable[[Task], bool], more: Callable[[], bool]) -> None:
+        """Offer tasks in order of their losses, longest first, to ``place``, which takes what finds a place out.
+
+        A queue whose task has found none is left alone: no other of it would. ``more`` says whether to go on.
+        """
+        heads = [self._rank(queue) for queue in self._queues.values() if wanted(queue)]
+        heapq.heapify(heads)
+        while heads and more():
+            _, _, queue = heads[0]
+            if place(queue.head()) and queue.live:
+                heapq.heapreplace(heads, self._rank(queue))
+            else:
+                heapq.heappop(heads)
+
+    def prepared_for(self) -> Counter[str]:
+        """How many waiting tasks are prepared for what."""
+        found: Counter[str] = Counter()
+        for queue in self._queues.values():
+            for kind in queue.prepared:
+                found[kind] += queue.live
+        return found
+
+    def _rank(self, queue: Queue) -> tuple[tuple[int, float, float], int, Queue]:
+        """Plans of which no length is known go first: they may be the longest."""
+        task = queue.head()
+        pace = self._paces.pace(queue.kind)
+        size = task.size or 0.0
+        length = math.inf if pace is None else size * pace
+        return (task.losses, -length, -size), task.seq, queue
