@@ -26,7 +26,7 @@ from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 from ras_runner.hecras.results import read_result
 
-PLANS = 12
+PLANS = 11
 TOKEN = "ras-runner:launch-token"
 #: Terraform waits about a minute for a bucket's lifecycle rules, and both cores are busy.
 LIMIT = 300.0
@@ -49,7 +49,7 @@ class Controller(Runner):
             "RAS_RUNNER_BURST_LOOK_SECONDS": "2",
             "TF_CLI_CONFIG_FILE": str(settings),
             "TF_PLUGIN_CACHE_DIR": str(self.folder / "plugins"),
-            "RAS_STANDIN_PACE": "0.06",
+            "RAS_STANDIN_PACE": "0.05",
         }
         self.environment.update(cloud.environment | keys | ours)
         prices = self.folder / "prices.yml"

@@ -5,7 +5,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.ssh.conftest import SshRunner
+
+from ras_runner.fleet.doctor import as_data, examine
+from ras_runner.fleet.pool import worker_entries
+from ras_runner.transports import ssh_connection, ssh_login
 
 
 def by_host(runner: SshRunner, *args: object, code: int | None = 0) -> dict[str, dict[str, dict[str, Any]]]:
@@ -24,11 +29,8 @@ def test_hosts_that_are_well_and_hosts_that_are_not(runner: SshRunner, tmp_path:
     good = hosts["there"]
     closed = tmp_path / "closed"
     closed.write_bytes(b"a file, not a folder")
-    with socket.socket() as silent, socket.socket() as shut:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
+    with socket.socket() as shut:
         shut.bind(("127.0.0.1", 0))
-        hosts["silent"] = {**good, "ras_port": silent.getsockname()[1]}
         hosts["off"] = {**good, "ras_port": shut.getsockname()[1]}
         hosts["unknown"] = {**good, "ras_known_hosts": str(tmp_path / "none")}
         hosts["folder"] = {**good, "ras_worker_folder": str(closed)}
@@ -43,7 +45,6 @@ def test_hosts_that_are_well_and_hosts_that_are_not(runner: SshRunner, tmp_path:
         host: [(c["requirement"], c["remedy"]) for c in checks.values() if c["verdict"] == "failed"]
         for host, checks in found.items()
     }
-    assert [name for name, _ in failed["silent"]] == ["login"]
     assert [name for name, _ in failed["off"]] == ["port-open"]
     assert [name for name, _ in failed["unknown"]] == ["login"]
     assert "ssh-keyscan" in failed["unknown"][0][1]
@@ -54,6 +55,15 @@ def test_hosts_that_are_well_and_hosts_that_are_not(runner: SshRunner, tmp_path:
     assert {c["verdict"] for name, c in found["off"].items() if name not in ("name-resolves", "port-open")} == {
         "not checked"
     }
+
+
+def test_a_host_that_says_nothing(runner: SshRunner, monkeypatch: pytest.MonkeyPatch):
+    for module in (ssh_login, ssh_connection):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        runner.write_inventory(port=silent.getsockname()[1])
+        [found] = as_data(examine(worker_entries(runner.inventory)[1]))
+    assert [check["requirement"] for check in found["checks"] if check["verdict"] == "failed"] == ["login"]
 
 
 def test_one_host_by_name_as_a_table(runner: SshRunner):
