@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ from ras_runner.campaign.scheduler import (
     Policy,
     Scheduler,
     TaskAdded,
+    Tick,
     WorkerLeft,
 )
 from ras_runner.campaign.winners import SUPERSEDED
@@ -223,6 +225,7 @@ class _Run:
         events += [WorkerLeft(name, "drained") for name in drained]
         events += [Expecting({group.spec.worker_id: "" for group in self.groups})] if self.groups else []
         events += [self._task_added(row) for row in tasks]
+        events += [Tick(time.time())]  # since when what is attached to is watched
         events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage, a.launched) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(

@@ -282,7 +282,7 @@ class Scheduler:
         self._waiting.take(task)
         self._places.take(worker, task.name, slot, task.affinity)
         prepares = worker.prepares if stage is Stage.PREPARE else ""
-        task.runs = (*task.runs, Run(worker.name, stage, at, prepares))
+        task.runs = (*task.runs, Run(worker.name, stage, at, prepares, watched=self._places.now))
         self._busy[task.name] = task
         self._running += 1
         if prepares:

@@ -461,6 +461,16 @@ def test_a_late_plan_runs_again_on_a_free_worker_and_the_first_to_complete_ends_
     assert scheduler.running == 0
 
 
+def test_a_plan_that_was_attached_to_is_late_only_when_its_end_would_have_been_seen():
+    """It may have ended long ago, while there was no controller: the first look tells."""
+    scheduler = Scheduler(Policy(second_saves=10.0))
+    workers = [WorkerJoined("slow", 1), WorkerJoined("fast", 1, 1)]
+    attached = Attached("1", "slow", 0, at=0.0)
+    assert starts(scheduler.handle(*workers, TaskAdded("1", 100.0), Tick(36000.0), attached)) == []
+    assert starts(scheduler.handle(Tick(36100.0))) == []
+    assert starts(scheduler.handle(Tick(36200.0))) == [("1", "fast")]
+
+
 def test_of_a_plan_that_runs_twice_the_end_of_one_run_leaves_it_to_the_other():
     for outcome, blame in ((LOST, Blame.WORKER), (Outcome.PREEMPTED, Blame.NOBODY), (Outcome.UNSTABLE, Blame.NOBODY)):
         scheduler = late()
