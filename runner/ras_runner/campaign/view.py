@@ -143,10 +143,10 @@ class CampaignView:
             if task.outcome is not None and task.outcome.success and not task.skipped and task.execution_time
         ]
         left = [(task, task.running) for task in self.tasks if task.outcome is None]
-        running = [
-            Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in left if a is not None
-        ]
-        return campaign_eta(over, running, [task.expected for task, attempt in left if attempt is None])
+        at_work = [(task, a) for task, a in left if a is not None and a.doing != "queued"]
+        running = [Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in at_work]
+        waiting = [task.expected for task, a in left if a is None or a.doing == "queued"]
+        return campaign_eta(over, running, waiting)
 
 
 def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:
