@@ -186,10 +186,10 @@ class Scheduler:
                 return self._end(event)
             case Tick(at):
                 self._places.wake(at)
-            case Progressed(task, worker, done, at):
+            case Progressed(task, worker, done, at, began):
                 run = run_on(self._tasks[task], worker)
                 if run is not None:  # it may have ended meanwhile
-                    run.done = (done, at)
+                    run.done, run.at = (done, at), run.at if began is None else began
             case WorkerJoined():
                 self._join(event)
             case WorkerLeft(name, reason):

@@ -501,7 +501,9 @@ def test_progress_tells_that_a_faster_worker_would_be_done_sooner():
             scheduler.handle(AttemptEnded(f"{name}{n}", Outcome.COMPLETED, 0.0, worker=worker, seconds=seconds))
     assert scheduler.speed("fast") > 2.5 * 1.0 > 2.5 * scheduler.speed("slow")
     assert starts(scheduler.handle(TaskAdded("late"))) == [("late", "slow")]
-    assert starts(scheduler.handle(Progressed("late", "slow", 0.1, 100.0), Tick(100.0))) == [("late", "fast")]
+    half = Progressed("late", "slow", 0.5, 1050.0, began=1000.0)  # until then it was in its worker's queue
+    assert starts(scheduler.handle(half, Tick(1050.0))) == []
+    assert starts(scheduler.handle(Progressed("late", "slow", 0.6, 1450.0), Tick(1450.0))) == [("late", "fast")]
 
 
 def test_the_time_of_plans_is_learned_from_their_size_and_puts_them_among_those_that_have_run_before():
