@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.journal import Journal
 
+#: Plans that an error lists at most: a campaign may have tens of thousands.
+_NAMED = 50
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
@@ -117,10 +120,12 @@ class CampaignView:
         if text.strip().casefold() in names:
             return names[text.strip().casefold()]
         if len(self.projects) > 1:
+            first = ", ".join(task.plan_number for task in self.tasks[:_NAMED])
+            more = len(self.tasks) - _NAMED
             raise InputError(
                 f"plan {text!r} is not in campaign {self.id}, which has several projects",
                 step="choose plan",
-                action=f"its plans are {', '.join(task.plan_number for task in self.tasks)}",
+                action=f"its plans are {first}" + (f" and {more} more" if more > 0 else ""),
             )
         return plan_number(text)
 
