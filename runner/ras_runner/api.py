@@ -101,10 +101,11 @@ def init_ras_worker(worker_type: str, ras_object: RasProject | None = None, **pa
     """Make a worker that is ready to take plans, or a group of cloud machines that join a campaign as it needs them.
 
     Args:
-        worker_type: ``local``, ``ssh`` or ``docker``.
+        worker_type: ``local``, ``ssh``, ``docker``, ``slurm``, ``dask``, ``winrm``, ``psexec``; of groups ``aws_ec2``,
+            ``azure``.
         ras_object: project whose HEC-RAS version is used when ``ras_exe_path`` and ``version`` are not given; the
             current project when left out.
-        parameters: of the worker type; see ``LocalSpec``, ``SshSpec`` and ``DockerSpec`` in ``ras_runner.workers``.
+        parameters: of the worker type; docs/workers has a page for each.
 
     Raises:
         InputError: unknown worker type or parameter; the valid ones are listed.

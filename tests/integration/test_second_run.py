@@ -196,6 +196,36 @@ def test_a_result_that_could_not_be_published_gives_way_to_one_that_is(campaign:
     campaign.check("slow", runner)
 
 
+def test_of_a_result_to_be_published_and_a_newer_attempt_on_its_worker_the_result_is_taken(
+    campaign: Campaign, runner: Runner, monkeypatch
+):
+    """Nothing could be published, the second run was lost, the plan began anew, and the controller was killed."""
+    campaign.machines["slow"].fault = ""
+
+    def full(*_: object, **__: object) -> None:
+        raise OperatorError("disk full", step="publish")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "publish_attempt", full)
+        campaign.run()
+    assert campaign.attempts()["slow"][0] == "unpublished"
+    newer = {"attempt": "f" * 10, "plan": "01", "number": 3, "worker": "slow", "slot": 0}
+    staged = {"attempt": "f" * 10, "staged": 0, "tree": "p", "inputs": "", "prepared_by": ""}
+    folder = campaign.workers[0].attempt_folder("f" * 10)
+    events = [
+        ("attempt-created", {**newer, "folder": str(folder), "stage": "whole"}),
+        ("attempt-launching", staged),
+        ("attempt-launched", {"attempt": "f" * 10, "native_id": ""}),
+    ]
+    campaign.journal.record_all(campaign.id, events)
+    campaign.run(Mode.RESUME)
+    (task,) = campaign.journal.rows("SELECT outcome FROM tasks WHERE campaign = ?", campaign.id)
+    assert task["outcome"] == "completed"
+    assert {state for state, _ in campaign.attempts().values()} == {"ended"}
+    assert not [folder for machine in campaign.machines.values() for folder in machine.root.glob("w/*")]
+    runner.check_no_engine_runs()
+
+
 def test_a_controller_that_is_killed_while_both_run_is_followed_by_one_that_attaches_to_both(
     campaign: Campaign, runner: Runner, monkeypatch
 ):

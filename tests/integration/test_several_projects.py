@@ -131,3 +131,12 @@ def test_status_of_a_campaign_too_large_for_a_table_shows_what_runs_or_failed(
     assert "599 plans are not shown" in said.err
     listing.status("c", journal.state_dir, as_json=True)
     assert len(json.loads(capsys.readouterr().out)["tasks"]) == 600
+
+
+def test_an_error_does_not_list_all_plans_of_a_large_campaign(journal: Journal) -> None:
+    head = {"project": "/p/a.prj", "title": "", "workers": "[]", "settings": "{}"}
+    task = {"title": "", "flow_type": "steady", "expected": None}
+    tasks = [{**task, "plan": f"a{seq}.p01", "seq": seq, "project": f"/p/a{seq}.prj"} for seq in range(60)]
+    journal.record_all("c", [("campaign-created", head), *(("task-added", one) for one in tasks)])
+    with pytest.raises(InputError, match=r"a49\.p01 and 10 more"):
+        campaign_view(journal, "c").plan("1")

@@ -340,7 +340,9 @@ class Controller:
         done = attempt.worker.engine.progress(status.tails, attempt.plan)
         if done is not None and done != attempt.progress:
             attempt.progress = self._progress[attempt.id] = done
-            self._told.append(Progressed(attempt.plan_number, attempt.worker.worker_id, done, time.time()))
+            now = time.time()
+            began = None if status.ran is None else now - status.ran  # it may have waited in a queue
+            self._told.append(Progressed(attempt.plan_number, attempt.worker.worker_id, done, now, began))
         timeout = self.settings.timeout
         if attempt.stopping:
             if self._stops[attempt.id].done():  # launched after it was stopped, or it would not end

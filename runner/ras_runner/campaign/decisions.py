@@ -165,12 +165,16 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """An attempt of a task has done this fraction of its computing, at this time."""
+    """An attempt of a task has done this fraction of its computing, at this time.
+
+    ``began`` is when it began to compute, where it was in a queue before; None for when it was started.
+    """
 
     task: str
     worker: str
     done: float
     at: float
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ from ras_runner.campaign.scheduler import (
     Policy,
     Scheduler,
     TaskAdded,
+    Tick,
     WorkerLeft,
 )
 from ras_runner.campaign.winners import SUPERSEDED
@@ -169,7 +171,7 @@ def _projects(journal: Journal, campaign: str) -> dict[str, Project]:
 _REOPENED = (Outcome.INFRASTRUCTURE_LOST, Outcome.PREEMPTED, Outcome.CANCELLED)
 
 
-_GIVEN_UP = "given up by a later controller: never launched, or its plan is gone"
+_GIVEN_UP = "given up by a later controller: never launched, its plan is gone, or has a result there already"
 _TAKEN = "the cloud has taken its machine away"
 
 
@@ -223,6 +225,7 @@ class _Run:
         events += [WorkerLeft(name, "drained") for name in drained]
         events += [Expecting({group.spec.worker_id: "" for group in self.groups})] if self.groups else []
         events += [self._task_added(row) for row in tasks]
+        events += [Tick(time.time())]  # since when what is attached to is watched
         events += [Attached(a.plan_number, a.worker.worker_id, a.slot, a.stage, a.launched) for a in attached]
         events += [CancelRequested()] if mode is Mode.CANCEL else []
         controller = Controller(
@@ -325,12 +328,16 @@ class _Run:
         )
         for project in self.projects.values():
             remove_leftovers(project.folder, [row["id"] for row in rows])
-        attached = []
+        attached: list[Attempt] = []
+        taken = set[tuple[str, str]]()
         for row in rows:
             worker = self.workers.get(row["worker"])
-            if worker is not None and row["plan"] in self.plans and self._was_launched(row, worker):
+            # of a plan whose result waits there to be published, another attempt may have been begun
+            again = (row["plan"], row["worker"]) in taken
+            if worker is not None and row["plan"] in self.plans and self._was_launched(row, worker) and not again:
                 attached.append(self._attach(row, worker))
-            elif worker is None or row["state"] != "unpublished":  # a good result within reach is kept
+                taken.add((row["plan"], row["worker"]))
+            elif worker is None or again or row["state"] != "unpublished":  # a good result within reach is kept
                 self._discard(row, worker)
         running = self._stop_lost()  # before workspaces go: something may still run in one
         for row in self.journal.rows(

@@ -186,10 +186,10 @@ class Scheduler:
                 return self._end(event)
             case Tick(at):
                 self._places.wake(at)
-            case Progressed(task, worker, done, at):
+            case Progressed(task, worker, done, at, began):
                 run = run_on(self._tasks[task], worker)
                 if run is not None:  # it may have ended meanwhile
-                    run.done = (done, at)
+                    run.done, run.at = (done, at), run.at if began is None else began
             case WorkerJoined():
                 self._join(event)
             case WorkerLeft(name, reason):
@@ -282,7 +282,7 @@ class Scheduler:
         self._waiting.take(task)
         self._places.take(worker, task.name, slot, task.affinity)
         prepares = worker.prepares if stage is Stage.PREPARE else ""
-        task.runs = (*task.runs, Run(worker.name, stage, at, prepares))
+        task.runs = (*task.runs, Run(worker.name, stage, at, prepares, watched=self._places.now))
         self._busy[task.name] = task
         self._running += 1
         if prepares:

@@ -71,12 +71,17 @@ class Late:
         speed = self.places.workers[run.worker].speed.value
         if run.done is not None and run.done[0] >= _TELLING and run.done[1] > run.at:
             total = (run.done[1] - run.at) / run.done[0]
-            return abs(run.at + total - self.places.now), total * speed
+            return self._left(run, run.at + total), total * speed
         pace = self.paces.pace(task.kind)
         if pace is None or task.size is None:
             return 0.0, 0.0
         work = task.size * pace
-        return abs(run.at + work / speed - self.places.now), work
+        return self._left(run, run.at + work / speed), work
+
+    def _left(self, run: Run, end: float) -> float:
+        """Seconds until then; what is overdue counts from when it was watched: it may have ended long before."""
+        now = self.places.now
+        return end - now if end > now else now - max(end, run.watched)
 
 
 def run_on(task: Task, worker: str) -> Run | None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ras_runner.campaign.journal import Journal
 
+#: Plans that an error lists at most: a campaign may have tens of thousands.
+_NAMED = 50
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
@@ -117,10 +120,12 @@ class CampaignView:
         if text.strip().casefold() in names:
             return names[text.strip().casefold()]
         if len(self.projects) > 1:
+            first = ", ".join(task.plan_number for task in self.tasks[:_NAMED])
+            more = len(self.tasks) - _NAMED
             raise InputError(
                 f"plan {text!r} is not in campaign {self.id}, which has several projects",
                 step="choose plan",
-                action=f"its plans are {', '.join(task.plan_number for task in self.tasks)}",
+                action=f"its plans are {first}" + (f" and {more} more" if more > 0 else ""),
             )
         return plan_number(text)
 
@@ -143,10 +148,10 @@ class CampaignView:
             if task.outcome is not None and task.outcome.success and not task.skipped and task.execution_time
         ]
         left = [(task, task.running) for task in self.tasks if task.outcome is None]
-        running = [
-            Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in left if a is not None
-        ]
-        return campaign_eta(over, running, [task.expected for task, attempt in left if attempt is None])
+        at_work = [(task, a) for task, a in left if a is not None and a.doing != "queued"]
+        running = [Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in at_work]
+        waiting = [task.expected for task, a in left if a is None or a.doing == "queued"]
+        return campaign_eta(over, running, waiting)
 
 
 def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:

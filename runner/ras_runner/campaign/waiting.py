@@ -27,7 +27,7 @@ _NOTHING: frozenset[Any] = frozenset()
 class Run:
     """An attempt that is under way: on which worker since when, what it does, for what it prepares, what it has done.
 
-    ``done`` is (fraction, when); None before it has told any.
+    ``done`` is (fraction, when); None before it has told any. ``watched`` is since when its end would have been seen.
     """
 
     worker: str
@@ -35,6 +35,7 @@ class Run:
     at: float
     prepares: str = ""
     done: tuple[float, float] | None = None
+    watched: float = -math.inf
 
 
 @dataclass(slots=True, eq=False)

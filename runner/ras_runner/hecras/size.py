@@ -62,7 +62,7 @@ def _counts(plan: Plan) -> tuple[int, int] | None:
         try:
             stat = path.stat()
             return count(path, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
-        except (InputError, OSError, ValueError, KeyError):  # said where the plan is staged
+        except (InputError, OSError, ValueError, LookupError, TypeError, RuntimeError):  # said where the plan is staged
             return None
     return None
 

@@ -190,7 +190,12 @@ class DaskTransport:
 
 
 def _gone(worker: str) -> str:
-    return f"the Dask worker that ran it has gone ({worker})" if worker else "the Dask scheduler has lost its task"
+    if worker:
+        return f"the Dask worker that ran it has gone ({worker})"
+    return (
+        "the Dask scheduler has lost its task, or a Dask worker could not begin it: see that all of them have "
+        "ras-runner, and see the shared folder (ras-runner doctor)"
+    )
 
 
 def key(attempt: str) -> str:

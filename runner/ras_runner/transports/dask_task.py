@@ -63,11 +63,18 @@ def run_attempt(attempt: str, folder: str, script: str, worker: str = "") -> Non
     _write(here / RUN_BY, {"worker": worker})
     argv = [sys.executable, "-m", "ras_runner.transports.dask_task", attempt, folder, script]
     pipe = subprocess.PIPE  # which the guard sees the end of when this process ends, however it ends
-    with (
-        (here / "guard.log").open("ab") as log,
-        subprocess.Popen(argv, stdin=pipe, stdout=log, stderr=log) as watching,
-    ):
-        watching.wait()  # in one of the worker's threads: its heartbeat goes on
+    try:
+        with (
+            (here / "guard.log").open("ab") as log,
+            subprocess.Popen(argv, stdin=pipe, stdout=log, stderr=log) as watching,
+        ):
+            watching.wait()  # in one of the worker's threads: its heartbeat goes on
+        problem = f"its guard was lost, with exit code {watching.returncode} (see {here / 'guard.log'})"
+    except OSError as error:
+        problem = f"its guard could not be started: {error}"
+    if not (here / OVER).exists():  # nobody watches it any more: without a last word it would be waited for for ever
+        oscalls.stop_attempt(attempt)
+        _write(here / OVER, {"reason": problem})
 
 
 def guard(attempt: str, folder: str, script: str) -> None:
@@ -94,7 +101,7 @@ def guard(attempt: str, folder: str, script: str) -> None:
 
 
 def _until_end(orphaned: threading.Event) -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not sys.stdin: Python aborts at its end while a thread reads from that
         continue
     orphaned.set()
 

@@ -8,6 +8,8 @@ import random
 import pytest
 
 from ras_runner.campaign.eta import Eta, Ran, Runs, campaign_eta
+from ras_runner.campaign.journal import Journal
+from ras_runner.campaign.view import campaign_view
 from ras_runner.cli.live import left_of
 
 SPEEDS = {"fast": 2.0, "mid": 1.0, "slow": 0.5}
@@ -41,6 +43,22 @@ def test_times_that_were_expected_wrong_are_corrected_by_those_that_have_ended()
     eta = campaign_eta(over, [Runs("w", 0.0, None, 100.0)], [])
     assert eta is not None
     assert eta.seconds == pytest.approx(300.0, rel=0.1)
+
+
+def test_a_plan_that_waits_in_the_queue_of_its_worker_is_not_overdue(journal: Journal):
+    head = {"project": "/p/a.prj", "title": "", "workers": "[]", "settings": "{}"}
+    journal.record("c", "campaign-created", **head)
+    staged = {"staged": 0, "tree": "p", "inputs": "", "prepared_by": ""}
+    for seq, (plan, launched) in enumerate((("01", 1000.0), ("02", 0.0))):
+        task = {"plan": plan, "seq": seq, "title": "", "flow_type": "steady", "expected": 100.0}
+        place = {"plan": plan, "number": 1, "worker": "slurm", "slot": seq, "folder": "f", "stage": "whole"}
+        journal.record_all("c", [("task-added", task), ("attempt-created", {"attempt": f"a{plan}", **place})])
+        journal.record("c", "attempt-launching", at=launched, attempt=f"a{plan}", **staged)
+        journal.record("c", "attempt-launched", attempt=f"a{plan}", native_id="")
+    journal.set_waiting("a02", "no node has room")
+    eta = campaign_view(journal, "c").eta(now=1050.0)
+    assert eta is not None
+    assert eta.seconds == pytest.approx(150.0, rel=0.01)
 
 
 def halfway(dice: random.Random) -> tuple[float, float, float, float]:

@@ -461,6 +461,16 @@ def test_a_late_plan_runs_again_on_a_free_worker_and_the_first_to_complete_ends_
     assert scheduler.running == 0
 
 
+def test_a_plan_that_was_attached_to_is_late_only_when_its_end_would_have_been_seen():
+    """It may have ended long ago, while there was no controller: the first look tells."""
+    scheduler = Scheduler(Policy(second_saves=10.0))
+    workers = [WorkerJoined("slow", 1), WorkerJoined("fast", 1, 1)]
+    attached = Attached("1", "slow", 0, at=0.0)
+    assert starts(scheduler.handle(*workers, TaskAdded("1", 100.0), Tick(36000.0), attached)) == []
+    assert starts(scheduler.handle(Tick(36100.0))) == []
+    assert starts(scheduler.handle(Tick(36200.0))) == [("1", "fast")]
+
+
 def test_of_a_plan_that_runs_twice_the_end_of_one_run_leaves_it_to_the_other():
     for outcome, blame in ((LOST, Blame.WORKER), (Outcome.PREEMPTED, Blame.NOBODY), (Outcome.UNSTABLE, Blame.NOBODY)):
         scheduler = late()
@@ -491,7 +501,9 @@ def test_progress_tells_that_a_faster_worker_would_be_done_sooner():
             scheduler.handle(AttemptEnded(f"{name}{n}", Outcome.COMPLETED, 0.0, worker=worker, seconds=seconds))
     assert scheduler.speed("fast") > 2.5 * 1.0 > 2.5 * scheduler.speed("slow")
     assert starts(scheduler.handle(TaskAdded("late"))) == [("late", "slow")]
-    assert starts(scheduler.handle(Progressed("late", "slow", 0.1, 100.0), Tick(100.0))) == [("late", "fast")]
+    half = Progressed("late", "slow", 0.5, 1050.0, began=1000.0)  # until then it was in its worker's queue
+    assert starts(scheduler.handle(half, Tick(1050.0))) == []
+    assert starts(scheduler.handle(Progressed("late", "slow", 0.6, 1450.0), Tick(1450.0))) == [("late", "fast")]
 
 
 def test_the_time_of_plans_is_learned_from_their_size_and_puts_them_among_those_that_have_run_before():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import h5py
 import pytest
 from tests.conftest import shared_data
 
@@ -63,6 +64,16 @@ def test_a_real_2d_geometry_is_counted_in_its_hdf(tmp_path: Path):
     size = plan_size(Project.open(folder).plan("04"))
     assert size.kind == "2d"
     assert size.amount == pytest.approx((5391 + 61) * 24 * 360, rel=0.02)  # a day in steps of 10 s
+
+
+def test_a_geometry_hdf_of_another_form_tells_nothing(project: Project):
+    plan = plan_of(project, FlowType.UNSTEADY)
+    path = project.file(plan.geometry)
+    assert path is not None
+    path.unlink()
+    with h5py.File(path.with_name(f"{path.name}.hdf"), "w") as file:
+        file["Geometry/2D Flow Areas/Cell Info"] = [[1], [2]]
+    assert plan_size(plan) == PlanSize()
 
 
 @pytest.mark.parametrize(
