@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import signal
 import sys
 import threading
 from dataclasses import replace
@@ -25,6 +26,7 @@ from ras_runner.campaign.view import campaign_view
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_aws import AwsBurst
+from ras_runner.fleet.burst_life import BurstLife
 from ras_runner.fleet.burst_money import account_of
 from ras_runner.fleet.burst_record import BurstFolder, MachineTime, State, burst_folders, left_behind
 from ras_runner.hecras.project import Project
@@ -380,6 +382,16 @@ def test_no_terraform(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAS_RUNNER_TERRAFORM", "/no/such/terraform")
     with pytest.raises(OperatorError, match="is no program"):
         place.burst().check()
+
+
+def test_interrupt_right_before_it_is_taken_down(place: Place, group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(self: BurstLife) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with place.burst():
+        monkeypatch.setattr(BurstLife, "look", look)
+    assert place.record().state is State.DOWN
+    assert any("wait" in line for line in place.said)
 
 
 def _when_it_waits(place: Place, *, go_on: bool = False) -> None:
