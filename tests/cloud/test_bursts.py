@@ -27,7 +27,7 @@ from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_aws import AwsBurst
 from ras_runner.fleet.burst_life import BurstLife
-from ras_runner.fleet.burst_money import account_of
+from ras_runner.fleet.burst_money import Account, account_of
 from ras_runner.fleet.burst_record import BurstFolder, MachineTime, State, burst_folders, left_behind
 from ras_runner.hecras.project import Project
 from ras_runner.workers.local import init_local_worker
@@ -392,6 +392,16 @@ def test_interrupt_right_before_it_is_taken_down(place: Place, group: None, monk
         monkeypatch.setattr(BurstLife, "look", look)
     assert place.record().state is State.DOWN
     assert any("wait" in line for line in place.said)
+
+
+def test_limits_hold_although_the_watch_has_a_bug(place: Place, group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAS_RUNNER_BURST_STOP_SECONDS", "600")  # as long as it may live: it is stopped at once
+    for method in ("machines", "spending"):
+        monkeypatch.setattr(AwsBurst if method == "machines" else Account, method, lambda *_: {}["bug"])
+    burst = place.burst(ttl="10m")
+    with pytest.raises(KeyError), burst:  # the last account, too, when all is down
+        wait_until(lambda: burst.stopped, "it is stopped")
+    assert place.record().state is State.DOWN
 
 
 def _when_it_waits(place: Place, *, go_on: bool = False) -> None:
