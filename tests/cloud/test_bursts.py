@@ -26,7 +26,7 @@ from ras_runner.campaign.view import campaign_view
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_aws import AwsBurst
-from ras_runner.fleet.burst_life import BurstLife
+from ras_runner.fleet.burst_life import BurstLife, seen_machines
 from ras_runner.fleet.burst_money import Account, account_of
 from ras_runner.fleet.burst_record import BurstFolder, MachineTime, State, burst_folders, left_behind
 from ras_runner.hecras.project import Project
@@ -402,6 +402,13 @@ def test_limits_hold_although_the_watch_has_a_bug(place: Place, group: None, mon
     with pytest.raises(KeyError), burst:  # the last account, too, when all is down
         wait_until(lambda: burst.stopped, "it is stopped")
     assert place.record().state is State.DOWN
+
+
+def test_machine_that_one_list_lacks_is_paid_for_all_the_same() -> None:
+    machine = MachineTime("c6i.2xlarge", False, 100.0)
+    missing = seen_machines({"i-1": machine}, {}, 200.0)
+    assert missing["i-1"].end == 200.0
+    assert seen_machines(missing, {"i-1": machine}, 230.0)["i-1"].end is None
 
 
 def _when_it_waits(place: Place, *, go_on: bool = False) -> None:

@@ -88,7 +88,8 @@ def seen_machines(
         for name, machine in known.items()
         if machine.end is None and name not in there
     }
-    return {**there, **known, **ended}
+    # one that was missing in a single list and is there again has been paid for all the while
+    return {**known, **there, **ended}
 
 
 @dataclass
