@@ -411,6 +411,19 @@ def test_machine_that_one_list_lacks_is_paid_for_all_the_same() -> None:
     assert seen_machines(missing, {"i-1": machine}, 230.0)["i-1"].end is None
 
 
+def test_profile_counts_for_terraform_too(place: Place, group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys in the environment are those of another account, which nobody has agreed to."""
+    settings = place.folder / "settings"
+    settings.write_text("[profile office]\naws_access_key_id = office\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(settings))
+    with place.burst(profile="office"):
+        pass
+    for command in ("apply", "destroy"):
+        [call] = place.terraform.calls(command)
+        assert call["env"]["AWS_PROFILE"] == "office"
+        assert call["env"]["AWS_ACCESS_KEY_ID"] == call["env"]["AWS_SECRET_ACCESS_KEY"] == ""
+
+
 def _when_it_waits(place: Place, *, go_on: bool = False) -> None:
     """Interrupt as soon as Terraform waits."""
 

@@ -253,4 +253,8 @@ class BurstLife:
 
     def _environment(self) -> dict[str, str]:
         profile = self.record.parameters.get("profile")
-        return {"AWS_PROFILE": str(profile)} if profile else {}
+        if not profile:
+            return {}
+        # Terraform would prefer these to the profile, boto3 does not: both are to work in the account that was shown
+        others = ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN")
+        return {"AWS_PROFILE": str(profile), **dict.fromkeys(others, "")}
