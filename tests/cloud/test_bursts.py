@@ -424,6 +424,12 @@ def test_profile_counts_for_terraform_too(place: Place, group: None, monkeypatch
         assert call["env"]["AWS_ACCESS_KEY_ID"] == call["env"]["AWS_SECRET_ACCESS_KEY"] == ""
 
 
+def test_profile_in_the_environment_that_there_is_not(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nonesuch")
+    with pytest.raises(InputError, match="nonesuch"):
+        place.burst().check()
+
+
 def _when_it_waits(place: Place, *, go_on: bool = False) -> None:
     """Interrupt as soon as Terraform waits."""
 
