@@ -10,6 +10,8 @@ import pytest
 from tests.cloud.conftest import Place, make_machine, make_scaling_group, tags
 from tests.commands import Runner, wait_until
 
+from ras_runner.fleet import bursts
+from ras_runner.fleet.burst_order import make_order
 from ras_runner.fleet.burst_record import State
 from ras_runner.workers.base import this_owner
 
@@ -84,6 +86,16 @@ def test_controller_killed_between_apply_and_its_record(
     assert place.record().state is State.DOWN
     assert place.cloud.machines() == []
     assert runner.json("burst", "status") == []
+
+
+def test_down_needs_no_prices(place: Place, runner: Runner) -> None:
+    rates = place.folder / "rates.yml"
+    rates.write_text("{currency: USD, as_of: 2026-11-01, source: ours}", encoding="utf-8")
+    asked = bursts.prospect(make_order({**place.parameters, "prices": rates}), place.state, attended=True)
+    bursts.let_go(bursts.begin(asked, place.state, place.said.append, attended=True).folder)
+    rates.unlink()
+    assert "cannot be worked out" in runner.run("burst", "down").stderr
+    assert place.record().state is State.DOWN
 
 
 def test_sweep_lists_and_removes(place: Place, runner: Runner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import signal
 import sys
 import threading
 from dataclasses import replace
@@ -25,7 +26,8 @@ from ras_runner.campaign.view import campaign_view
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_aws import AwsBurst
-from ras_runner.fleet.burst_money import account_of
+from ras_runner.fleet.burst_life import BurstLife, seen_machines
+from ras_runner.fleet.burst_money import Account, account_of
 from ras_runner.fleet.burst_record import BurstFolder, MachineTime, State, burst_folders, left_behind
 from ras_runner.hecras.project import Project
 from ras_runner.workers.local import init_local_worker
@@ -379,6 +381,52 @@ def test_missing_package(place: Place, monkeypatch: pytest.MonkeyPatch, package:
 def test_no_terraform(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAS_RUNNER_TERRAFORM", "/no/such/terraform")
     with pytest.raises(OperatorError, match="is no program"):
+        place.burst().check()
+
+
+def test_interrupt_right_before_it_is_taken_down(place: Place, group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(self: BurstLife) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with place.burst():
+        monkeypatch.setattr(BurstLife, "look", look)
+    assert place.record().state is State.DOWN
+    assert any("wait" in line for line in place.said)
+
+
+def test_limits_hold_although_the_watch_has_a_bug(place: Place, group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAS_RUNNER_BURST_STOP_SECONDS", "600")  # as long as it may live: it is stopped at once
+    for method in ("machines", "spending"):
+        monkeypatch.setattr(AwsBurst if method == "machines" else Account, method, lambda *_: {}["bug"])
+    burst = place.burst(ttl="10m")
+    with pytest.raises(KeyError), burst:  # the last account, too, when all is down
+        wait_until(lambda: burst.stopped, "it is stopped")
+    assert place.record().state is State.DOWN
+
+
+def test_machine_that_one_list_lacks_is_paid_for_all_the_same() -> None:
+    machine = MachineTime("c6i.2xlarge", False, 100.0)
+    missing = seen_machines({"i-1": machine}, {}, 200.0)
+    assert missing["i-1"].end == 200.0
+    assert seen_machines(missing, {"i-1": machine}, 230.0)["i-1"].end is None
+
+
+def test_profile_counts_for_terraform_too(place: Place, group: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys in the environment are those of another account, which nobody has agreed to."""
+    settings = place.folder / "settings"
+    settings.write_text("[profile office]\naws_access_key_id = office\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(settings))
+    with place.burst(profile="office"):
+        pass
+    for command in ("apply", "destroy"):
+        [call] = place.terraform.calls(command)
+        assert call["env"]["AWS_PROFILE"] == "office"
+        assert call["env"]["AWS_ACCESS_KEY_ID"] == call["env"]["AWS_SECRET_ACCESS_KEY"] == ""
+
+
+def test_profile_in_the_environment_that_there_is_not(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nonesuch")
+    with pytest.raises(InputError, match="nonesuch"):
         place.burst().check()
 
 

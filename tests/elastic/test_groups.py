@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.commands import Runner, wait_until
-from tests.elastic.cloud import TYPES, Cloud
+from tests.elastic.cloud import TYPES, Cloud, CloudGroup
 
 from ras_runner import ExecutionResult, OperatorError, compute_parallel_remote, get_worker_status, init_ras_worker
 from ras_runner.api import RasProject
@@ -23,7 +23,9 @@ from ras_runner.campaign.journal import Journal
 from ras_runner.campaign.watch import NOTICE_FILE
 from ras_runner.cli import bursting
 from ras_runner.cli.options import EXIT_INTERRUPTED
+from ras_runner.errors import TransientError
 from ras_runner.hecras.project import Project
+from ras_runner.workers.group import GroupView
 from ras_runner.workers.registry import WORKER_TYPES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,6 +146,31 @@ def test_a_loss_that_the_cloud_knows_nothing_of_is_the_workers(lab: Lab, monkeyp
     lab.cloud.take("m1")
     assert result()["01"].worker_id == "burst-m2"
     assert lab.rows("SELECT blame FROM attempts ORDER BY number")[0] == {"blame": "worker"}
+
+
+def test_a_loss_is_nobodys_while_the_cloud_does_not_say_whose_it_is(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    refused, look = list[Exception](), CloudGroup.look
+
+    def count(group: CloudGroup) -> GroupView:
+        try:
+            return look(group)
+        except TransientError as error:
+            refused.append(error)
+            raise
+
+    monkeypatch.setattr(CloudGroup, "look", count)
+    monkeypatch.setenv("RAS_STANDIN_FAULT", "hang")
+    result = lab.begin("1", [lab.group(max_machines=1)], lost_after=0.0)
+    lab.computing("m1")
+    monkeypatch.delenv("RAS_STANDIN_FAULT")
+    lab.cloud.set(error="throttled")
+    lab.cloud.cut("m1")
+    wait_until(lambda: len(refused) >= 4, "the cloud was asked")
+    lab.cloud.take("m1")
+    lab.cloud.set(error="")
+    assert result()["01"].worker_id == "burst-m2"
+    first = lab.rows("SELECT outcome, blame FROM attempts ORDER BY number")[0]
+    assert first == {"outcome": "preempted", "blame": "nobody"}
 
 
 def test_a_machine_with_a_notice_ends_what_it_has_and_takes_nothing_more(lab: Lab, monkeypatch: pytest.MonkeyPatch):

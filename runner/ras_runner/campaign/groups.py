@@ -360,9 +360,10 @@ class Groups:
         """Take the ends of lost attempts of which it is clear now whether their machine is gone."""
         known, kept = self._groups[looked.group], list[_Doubt]()
         noticed = {worker for machine, worker in known.members.items() if known.core.is_noticed(machine)}
+        answered = not isinstance(looked.found, RasRunnerError)
         for doubt in self._doubts:
             worker = doubt.end.attempt.worker.worker_id
-            doubt.looks += doubt.group == looked.group and doubt.since <= looked.began
+            doubt.looks += answered and doubt.group == looked.group and doubt.since <= looked.began
             if worker in self._gone or worker in noticed:
                 why = self._gone.get(worker, "the cloud was about to take its machine away")
                 change.settled.append(_preempted(doubt.end, why))
@@ -371,7 +372,7 @@ class Groups:
             else:
                 kept.append(doubt)
         self._doubts = kept
-        if any(doubt.group == looked.group and not doubt.looks for doubt in kept):
+        if answered and any(doubt.group == looked.group and not doubt.looks for doubt in kept):
             known.thread.look_now()
 
 

@@ -254,7 +254,16 @@ def down(burst: str, state_dir: Path | None) -> None:
     if life.record.state is State.DOWN:
         talk(f"burst {life.record.id} is down already")
         return
-    bursts.take_down(life, Watchman(life, account_of(life.record, journal.state_dir), journal))
+    try:
+        account = account_of(life.record, journal.state_dir)
+    except InputError as error:  # no reason to leave its machines there
+        talk(f"what burst {life.record.id} has cost cannot be worked out: {error}")
+        try:
+            life.down()
+        finally:
+            bursts.let_go(life.folder)
+        return
+    bursts.take_down(life, Watchman(life, account, journal))
 
 
 def sweep(

@@ -44,7 +44,8 @@ class AwsBurst:
     """
 
     def __init__(self, region: str, profile: str) -> None:
-        session = boto3_module().session.Session()
+        self.calls = AwsCalls(region, profile, f"AWS {region}")
+        session = boto3_module().session.Session(profile_name=profile or None)
         known = {
             name for part in session.get_available_partitions() for name in session.get_available_regions("ec2", part)
         }
@@ -52,7 +53,6 @@ class AwsBurst:
             raise InputError(
                 f"AWS has no region {region!r}", step=_CHECK, action=f"its regions are {', '.join(sorted(known))}"
             )
-        self.calls = AwsCalls(region, profile, f"AWS {region}")
 
     def check(self, order: BurstOrder) -> Place:
         """Who pays, the network and the machine types."""

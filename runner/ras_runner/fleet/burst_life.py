@@ -88,7 +88,8 @@ def seen_machines(
         for name, machine in known.items()
         if machine.end is None and name not in there
     }
-    return {**there, **known, **ended}
+    # one that was missing in a single list and is there again has been paid for all the while
+    return {**known, **there, **ended}
 
 
 @dataclass
@@ -252,4 +253,8 @@ class BurstLife:
 
     def _environment(self) -> dict[str, str]:
         profile = self.record.parameters.get("profile")
-        return {"AWS_PROFILE": str(profile)} if profile else {}
+        if not profile:
+            return {}
+        # Terraform would prefer these to the profile, boto3 does not: both are to work in the account that was shown
+        others = ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN")
+        return {"AWS_PROFILE": str(profile), **dict.fromkeys(others, "")}

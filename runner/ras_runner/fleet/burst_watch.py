@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ras_runner.campaign.costs import record_cost
 from ras_runner.campaign.membership import State as Answered
 from ras_runner.campaign.membership import drain_worker
-from ras_runner.errors import InputError, RasRunnerError
+from ras_runner.errors import InputError
 from ras_runner.fleet.spending import HardStop
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ class Watchman:
             ):  # what is not seen costs as it did: time and money go on being counted
                 try:
                     step()
-                except RasRunnerError as error:
+                except Exception as error:  # a bug of ours, too, must not leave the limits unwatched
                     self._tell(error)
 
-    def _tell(self, error: RasRunnerError) -> None:
-        if error.cause != self._trouble:
-            self._trouble = error.cause
+    def _tell(self, error: Exception) -> None:
+        if str(error) != self._trouble:
+            self._trouble = str(error)
             self._life.say(f"burst {self._life.record.id} cannot be watched: {error}")
 
     def _look(self) -> None:
@@ -103,7 +103,7 @@ class Watchman:
         record = self._life.record
         try:
             return self._account.hard_stop(record, self._account.spending(record, now))
-        except InputError as error:
+        except Exception as error:  # whatever it is, its time is known
             self._tell(error)
             return HardStop(record.expires_at - self._life.tempo.stop, "its time to live is over")
 

@@ -17,7 +17,7 @@ from ras_runner.fleet.burst_life import BurstLife, Tempo, make_cloud, seen_machi
 from ras_runner.fleet.burst_money import Account, check_affordable, estimated
 from ras_runner.fleet.burst_order import BurstOrder, make_order
 from ras_runner.fleet.burst_record import BurstFolder, BurstRecord, State, burst_folder
-from ras_runner.fleet.burst_signals import ended_by_signals
+from ras_runner.fleet.burst_signals import ended_by_signals, patient
 from ras_runner.fleet.burst_watch import Watchman
 from ras_runner.fleet.terraform import find_program
 
@@ -230,15 +230,16 @@ def take_down(life: BurstLife, watchman: Watchman) -> None:
     Raises:
         OperatorError: something is left; says what, and what ends by itself when.
     """
-    try:
-        watchman.dismiss()
-        with contextlib.suppress(RasRunnerError):  # the record has what was seen before
-            life.look()
-        life.down()
-    finally:
-        with contextlib.suppress(RasRunnerError):  # whether the burst is down is what counts now
-            watchman.record(final=life.record.state is State.DOWN)
-        let_go(life.folder)
+    with patient(life.say):  # from here on: Ctrl-C before the first destroy must not skip it
+        try:
+            watchman.dismiss()
+            with contextlib.suppress(Exception):  # the record has what was seen before
+                life.look()
+            life.down()
+        finally:
+            with contextlib.suppress(RasRunnerError):  # whether the burst is down is what counts now
+                watchman.record(final=life.record.state is State.DOWN)
+            let_go(life.folder)
 
 
 def _key(folder: Path) -> str:
