@@ -56,21 +56,21 @@ def test_a_node_fails_a_queue_is_preempted_the_controller_restarts(
 ):
     """Nothing is lost, and meanwhile status says what each plan waits for."""
     slurm.write_inventory(max_parallel_plans=5)
-    slurm.environment["RAS_STANDIN_PACE"] = "0.05"
+    slurm.environment["RAS_STANDIN_PACE"] = "0.1"
     controller = slurm.start("execute", project.folder, "-i", slurm.inventory, "--plans", "1,2,3,4,5", "--timeout", "5")
     wait_until(lambda: len(slurm_cluster.running()) == 4, "four jobs run")
     arrays = {job.split("_")[0] for job in slurm_cluster.running()}
     assert len(arrays) <= 2, "launches that come together are one array, of at most MaxArraySize"
     wait_until(lambda: waiting(slurm) == ["no node has room"], "status says why the fifth waits")
-    slurm_cluster.stop("slurmctld")
-    slurm_cluster.start_controller()
-    slurm_cluster.say("scontrol", "update", "nodename=n1", "state=down", "reason=test")
-    wait_until(lambda: "part" in [row["blame"] for row in slurm.attempts()], "the failed node is noticed")
     urgent = slurm_cluster.say(
         *("sbatch", "--parsable", "--partition=urgent", "--nodelist=n2", "--exclusive", "--output=/dev/null"),
         *("--wrap", "exec sleep 600"),
     )
     wait_until(lambda: "preempted" in [row["outcome"] for row in slurm.attempts()], "the preemption is noticed")
+    slurm_cluster.stop("slurmctld")
+    slurm_cluster.start_controller()
+    slurm_cluster.say("scontrol", "update", "nodename=n1", "state=down", "reason=test")
+    wait_until(lambda: "part" in [row["blame"] for row in slurm.attempts()], "the failed node is noticed")
     slurm_cluster.say("scancel", "--full", "--signal=KILL", urgent)
     slurm_cluster.say("scontrol", "update", "nodename=n1", "state=resume")
     assert controller.wait(120) == 0
