@@ -53,7 +53,7 @@ def test_timeout_ends_the_program_and_what_it_started(windows: Windows) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         windows.python("-c", code, timeout=3)
     assert (windows.folder / "started-child").exists()
-    assert _running(windows) == []
+    assert windows.running() == []
 
 
 def test_kill_ends_only_the_program(windows: Windows) -> None:
@@ -62,16 +62,9 @@ def test_kill_ends_only_the_program(windows: Windows) -> None:
     process = windows.popen([PYTHON, "-u", "-c", f"{code}; print('up'); {sleep}"])
     assert process.stdout is not None
     assert process.stdout.readline().strip() == b"up"
-    assert len(_running(windows)) == 2
+    assert windows.running() == ["python.exe"] * 2
     process.kill()
     process.wait(20)
-    assert len(_running(windows)) == 1
+    assert windows.running() == ["python.exe"]
     windows.end_all()
-    assert _running(windows) == []
-
-
-def _running(windows: Windows) -> list[str]:
-    others = "[p for p in psutil.process_iter() if p.name() == 'python.exe' and p.pid != os.getpid()]"
-    done = windows.python("-c", f"import os, psutil; print(*(p.pid for p in {others}))")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    assert windows.running() == []

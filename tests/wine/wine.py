@@ -205,6 +205,15 @@ class Windows:
         finally:
             script.unlink()
 
+    def running(self) -> list[str]:
+        """Names of the programs that this test has started on the Windows machine and that still run."""
+        names = []
+        for pid in marked_processes(self.mark):
+            with contextlib.suppress(OSError):  # it has just ended
+                program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode("utf-8", "replace")
+                names.append(program.rpartition("\\")[2].lower())
+        return sorted(name for name in names if name.endswith(".exe"))
+
     def end_all(self) -> None:
         """Kill whatever this test has started on the Windows machine and is still running."""
         while running := marked_processes(self.mark):
