@@ -188,8 +188,13 @@ def test_hecras_is_stopped_with_its_whole_tree_once_a_plan_is_prepared(runner: R
     assert project.file("p01.tmp.hdf") is None
 
 
+#: Arithmetic that is the same on every system, and takes long under wine.
+PURE = ("test_simulate.py", "campaign/test_scheduler_reference.py", "campaign/test_elastic.py")
+
+
 @pytest.mark.slow
 def test_the_unit_tests_pass_on_windows(windows: Windows):
-    done = windows.pytest("tests/unit", "-q", "-m", "not slow", timeout=420)
+    left_out = [f"--ignore=tests/unit/{name}" for name in PURE]
+    done = windows.pytest("tests/unit", "-q", "-m", "not slow", *left_out, timeout=420)
     assert done.returncode == 0, done.stdout[-6000:]
     assert re.search(r"\d{3,} passed", done.stdout)
