@@ -138,6 +138,21 @@ def spawn_detached(
     raise AssertionError("unreachable: the last start either returned or raised")
 
 
+def start_script(attempt: str, folder: Path, script: str) -> subprocess.Popen[bytes]:
+    """Start a run script detached, marked as its attempt's; what its shell says goes to ``launch.log``.
+
+    Args:
+        attempt: its id.
+        folder: the attempt's folder, which it starts in.
+        script: its name there.
+    """
+    # cmd.exe mangles &, ^ and parentheses of a path after /c: the script is named relative to its folder
+    windows = [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/c", f".\\{script}"]
+    argv = windows if sys.platform == "win32" else ["/bin/sh", script]
+    log = folder / "launch.log"
+    return spawn_detached(argv, folder=folder, stdout=log, stderr=log, environment={ATTEMPT_VARIABLE: attempt})
+
+
 def native_id(pid: int) -> str:
     """``pid:start time`` of a process, so that a reused pid is not taken for ours; ``pid:0`` when it has ended."""
     import psutil

@@ -75,14 +75,12 @@ class Cluster:
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """The workers that have our resources, by address: ``nthreads``, ``resources``, ``name``, ``host``."""
-        with self._errors("look at workers") as client:
-            found: dict[str, dict[str, Any]] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+        found = self._all_workers("look at workers")
         return {name: worker for name, worker in found.items() if self._fits(worker)}
 
     def workers_there(self) -> set[str]:
         """Addresses of all workers that the scheduler has now."""
-        with self._errors("poll") as client:
-            return set(client.sync(client.scheduler.identity, n_workers=-1)["workers"])
+        return set(self._all_workers("poll"))
 
     def slots(self, workers: Mapping[str, Mapping[str, Any]]) -> int:
         """How many plans these workers run at once: by their threads, and by the resources that a plan takes."""
@@ -137,6 +135,11 @@ class Cluster:
         if client is not None:
             with contextlib.suppress(Exception):  # of a scheduler that has gone
                 client.close(timeout=2)
+
+    def _all_workers(self, step: str) -> dict[str, dict[str, Any]]:
+        with self._errors(step) as client:
+            found: dict[str, dict[str, Any]] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+        return found
 
     def _fits(self, worker: Mapping[str, Any]) -> bool:
         return all(worker.get("resources", {}).get(name, 0) >= wanted for name, wanted in self.resources.items())

@@ -82,11 +82,7 @@ def guard(attempt: str, folder: str, script: str) -> None:
     here = Path(folder)
     orphaned = threading.Event()
     threading.Thread(target=_until_end, args=(orphaned,), daemon=True).start()
-    windows = sys.platform == "win32"
-    argv = [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/c", f".\\{script}"] if windows else ["/bin/sh", script]
-    log = here / "launch.log"
-    mark = {oscalls.ATTEMPT_VARIABLE: attempt}
-    child = oscalls.spawn_detached(argv, folder=here, stdout=log, stderr=log, environment=mark)
+    child = oscalls.start_script(attempt, here, script)
     identity = oscalls.native_id(child.pid)
     reason = ""
     while child.poll() is None or oscalls.attempt_processes(attempt, identity):

@@ -149,16 +149,8 @@ class LocalTransport:
     def launch(self, attempt: str, folder: PurePath, script: str, *, cores: int = 1, campaign: str = "") -> str:
         """Start the run script in a session of its own."""
         del cores, campaign  # the engine was told in its files
-        # cmd.exe mangles &, ^ and parentheses of a path after /c: the script is named relative to its folder
-        argv = [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/c", f".\\{script}"] if _WINDOWS else ["/bin/sh", script]
         with self._step("launch", folder):
-            child = oscalls.spawn_detached(
-                argv,
-                folder=Path(folder),
-                stdout=Path(folder) / "launch.log",
-                stderr=Path(folder) / "launch.log",
-                environment={oscalls.ATTEMPT_VARIABLE: attempt},
-            )
+            child = oscalls.start_script(attempt, Path(folder), script)
         self._children[attempt] = child
         return oscalls.native_id(child.pid)
 

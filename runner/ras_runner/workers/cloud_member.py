@@ -14,6 +14,7 @@ from ras_runner.engines.standin import StandinEngine
 from ras_runner.errors import OperatorError, TransientError
 from ras_runner.transports.ssh_login import Hop, asyncssh_module
 from ras_runner.workers.docker import DockerSpec
+from ras_runner.workers.group import member_name
 from ras_runner.workers.windows import RemoteHecRasWindowsEngine
 from ras_runner.workers.winrm import WinRmSpec
 
@@ -53,7 +54,7 @@ def docker_member(
     known = _kept(folder, machine, "".join(f"{line}\n" for line in lines))
     host = f"[{address}]" if ":" in address else address
     given = _common(spec, DockerSpec) | {"docker_host": f"ssh://{user}@{host}", "known_hosts": str(known)}
-    return {"worker_id": member_id(spec, machine), **given}
+    return {"worker_id": member_name(spec.worker_id, machine), **given}
 
 
 def winrm_member(spec: WorkerSpec, machine: str, address: str, cores: int, told: bytes) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def winrm_member(spec: WorkerSpec, machine: str, address: str, cores: int, told:
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise _no_key(machine, "it is not the SHA-256 of a certificate")
     given = {"cores_total": cores, **_common(spec, WinRmSpec), "hostname": address, "fingerprint": fingerprint}
-    return {"worker_id": member_id(spec, machine), **given}
+    return {"worker_id": member_name(spec.worker_id, machine), **given}
 
 
 def linux_engine(engine: str, version: str) -> Engine:
@@ -89,11 +90,6 @@ def windows_engine(engine: str, version: str, ras_exe_path: str, standin_command
         return StandinEngine(System.WINDOWS, standin_command)
     exe = PureWindowsPath(ras_exe_path) if ras_exe_path else INSTALL_FOLDERS[0] / version / "Ras.exe"
     return RemoteHecRasWindowsEngine(exe, version)
-
-
-def member_id(spec: WorkerSpec, machine: str) -> str:
-    """Worker id of a machine: the group's, a hyphen and the machine's."""
-    return f"{spec.worker_id[: 63 - len(machine)]}-{machine}"
 
 
 def not_told(machine: str, where: str) -> TransientError:
