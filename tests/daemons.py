@@ -10,7 +10,9 @@ import pytest
 from tests.services import not_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import TypeVar
 
     from tests.dask.cluster import DaskCluster
     from tests.docker.daemon import Daemon
@@ -20,7 +22,20 @@ if TYPE_CHECKING:
     from tests.wine.wine import WindowsMachine
     from tests.winrm.conftest import WinRmHost
 
+    Service = TypeVar("Service")
+
 # What each needs is imported by the fixture: not every machine that runs tests has it.
+
+
+@contextlib.contextmanager
+def _started(service: Callable[[], AbstractContextManager[Service]], unavailable: type[Exception]) -> Iterator[Service]:
+    """A service; where it is ``unavailable``, its tests fail or are skipped with the reason."""
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(service())
+        except unavailable as reason:
+            not_here(reason)
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +43,7 @@ def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskClust
     """A Dask cluster: two workers with a thread each."""
     from tests.dask.cluster import DaskUnavailable, running_cluster
 
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(running_cluster(tmp_path_factory.mktemp("dask")))
-        except DaskUnavailable as reason:
-            not_here(reason)
+    with _started(lambda: running_cluster(tmp_path_factory.mktemp("dask")), DaskUnavailable) as running:
         running.add("a")
         running.add("b")
         yield running
@@ -43,11 +54,7 @@ def docker_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A dockerd with the stand-in's image."""
     from tests.docker.daemon import DockerUnavailable, running_daemon
 
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(running_daemon(tmp_path_factory.mktemp("dockerd")))
-        except DockerUnavailable as reason:
-            not_here(reason)
+    with _started(lambda: running_daemon(tmp_path_factory.mktemp("dockerd")), DockerUnavailable) as running:
         yield running
 
 
@@ -56,11 +63,7 @@ def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmClu
     """A Slurm cluster of three nodes."""
     from tests.slurm.cluster import SlurmUnavailable, running_cluster
 
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(running_cluster(tmp_path_factory.mktemp("slurm")))
-        except SlurmUnavailable as reason:
-            not_here(reason)
+    with _started(lambda: running_cluster(tmp_path_factory.mktemp("slurm")), SlurmUnavailable) as running:
         yield running
 
 
@@ -69,11 +72,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """An sshd."""
     from tests.ssh.sshd import SshdUnavailable, running_sshd
 
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(running_sshd(tmp_path_factory.mktemp("sshd")))
-        except SshdUnavailable as reason:
-            not_here(reason)
+    with _started(lambda: running_sshd(tmp_path_factory.mktemp("sshd")), SshdUnavailable) as running:
         yield running
 
 
@@ -82,15 +81,10 @@ def windows_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window
     """A Windows machine; it sees pytest's folders and, read-only, this checkout and the real data beside it."""
     from tests.wine.wine import REPO, WineUnavailable, build_folder, machine
 
-    with contextlib.ExitStack() as stack:
-        try:
-            folders = [folder for folder in (REPO, REPO.parent / "shared" / "data") if folder.is_dir()]
-            scratch = tmp_path_factory.mktemp("wine-machine")
-            running = stack.enter_context(
-                machine(build_folder(), scratch, writable=[tmp_path_factory.getbasetemp()], readable=folders)
-            )
-        except WineUnavailable as reason:
-            not_here(reason)
+    folders = [folder for folder in (REPO, REPO.parent / "shared" / "data") if folder.is_dir()]
+    places = {"writable": [tmp_path_factory.getbasetemp()], "readable": folders}
+    scratch = tmp_path_factory.mktemp("wine-machine")
+    with _started(lambda: machine(build_folder(), scratch, **places), WineUnavailable) as running:
         yield running
 
 
@@ -104,11 +98,7 @@ def windows_host(windows_machine: WindowsMachine, tmp_path_factory: pytest.TempP
 
     windows = Windows(windows_machine, tmp_path_factory.mktemp("host"), uuid.uuid4().hex)
     WindowsRunner.mark = windows.mark
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(wine_host(windows, tmp_path_factory.getbasetemp()))
-        except SambaUnavailable as reason:
-            not_here(reason)
+    with _started(lambda: wine_host(windows, tmp_path_factory.getbasetemp()), SambaUnavailable) as running:
         yield running
 
 

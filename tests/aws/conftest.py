@@ -10,15 +10,16 @@ from typing import Any
 
 import asyncssh
 import boto3
-import botocore.loaders
-import botocore.session
 import pytest
 from moto import mock_aws
 from moto.autoscaling.models import autoscaling_backends
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.ec2.models import ec2_backends
+from tests.botocore_models import models_read_once
 
 from ras_runner.workers.aws_ec2 import AwsGroup, init_aws_ec2_group
+
+__all__ = ["models_read_once"]
 
 #: One that moto has from the start: to ask for them all takes it seconds.
 IMAGE = "ami-12c6146b"
@@ -131,15 +132,6 @@ class Aws:
         """The group, as ``init_ras_worker("aws_ec2", ...)`` makes it."""
         given = self.parameters(**changes)
         return init_aws_ec2_group({name: value for name, value in given.items() if value is not None})
-
-
-@pytest.fixture(scope="session", autouse=True)
-def models_read_once() -> Iterator[None]:
-    """botocore's descriptions of the services are large; each of its sessions would read them anew."""
-    loader = botocore.loaders.create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda search_path=None: loader)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,26 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import botocore.loaders
-import botocore.session
 import pytest
+from tests.botocore_models import models_read_once
 from tests.cloud.fake_terraform import FakeTerraform
 from tests.terraform.cloud import REGION, Cloud, running_cloud
 
 from ras_runner import Burst
 from ras_runner.fleet.burst_record import BurstRecord, burst_folders
 
+__all__ = ["models_read_once"]
+
 #: The image is one that moto has from the start.
 BUCKET, IMAGE = "a-bucket", "ami-12c6146b"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def models_read_once() -> Iterator[None]:
-    """botocore's descriptions of the services are large; each of its sessions would read them anew."""
-    loader = botocore.loaders.create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda search_path=None: loader)
-        yield
 
 
 @pytest.fixture(scope="session")
