@@ -30,8 +30,8 @@ _REFUSED = (
     (r"time limit", "give a time_limit that the partition and your account allow"),
     (r"memory spec|mem.* limit", "give a memory_per_plan that a node of the partition has"),
     (
-        r"CPU count|more processors|node configuration|node count",
-        "ask for fewer cores a plan, or for another partition",
+        r"CPU count|more processors|node configuration|node count|number of nodes",
+        "ask for fewer cores, less memory_per_plan, another partition, or other nodes (nodelist, exclude)",
     ),
     (r"reservation", "give a reservation that `scontrol show reservation` lists (sbatch_options)"),
     (r"generic resource|gres|license", "correct it in sbatch_options"),

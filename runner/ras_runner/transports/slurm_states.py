@@ -5,6 +5,7 @@ Source: squeue(1), sections JOB STATE CODES and JOB REASON CODES, and ``slurm.h`
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -84,6 +85,8 @@ STATES = {
 #: What is none of these is new to us: the job is left alone until Slurm says more.
 UNKNOWN_STATE = _RUNNING
 
+#: Limits of a single job, which no waiting lifts: QOSMaxCpuPerJobLimit, AssocMaxMemPerJob, QOSMinGRES ...
+_PER_JOB = re.compile(r"(Assoc|QOS)(Max\w*PerJob|Max\w*PerNode|Min)|Max\w*PerJob|MaxMemPerLimit")
 _RELEASE = "release it with: scontrol release JOB"
 _SITE = "ask the administrator of the cluster"
 
@@ -131,6 +134,8 @@ def reason_of(word: str) -> Reason:
     known = REASONS.get(word) or REASONS.get(word.split(",", 1)[0].strip("()"))
     if known:
         return known
-    if word.startswith(("Assoc", "QOS", "MaxMemPerLimit")):
+    if _PER_JOB.match(word):
+        return Reason(f"its account or QOS has no such jobs: {word} (ask for what `sacctmgr show qos` allows)", True)
+    if word.startswith(("Assoc", "QOS")):
         return Reason(f"a limit of its account or QOS is reached ({word})")
     return Reason(word)

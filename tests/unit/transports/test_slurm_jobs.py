@@ -106,6 +106,10 @@ def test_facts():
         ("JobHeldUser", "its owner holds it (release it with: scontrol release JOB)", True),
         ("PartitionTimeLimit", "its time limit is longer than the partition's (give a shorter time_limit)", True),
         ("SomethingNew", "SomethingNew", False),
+        *(
+            (word, f"its account or QOS has no such jobs: {word} (ask for what `sacctmgr show qos` allows)", True)
+            for word in ("QOSMaxCpuPerJobLimit", "AssocMaxMemPerJob", "QOSMaxWallDurationPerJobLimit", "QOSMinGRES")
+        ),
     ],
 )
 def test_reasons_to_wait(word: str, says: str, needs_person: bool):
