@@ -140,3 +140,9 @@ def tree_bytes(folder: Path) -> int:
             info = path.stat()
             sizes[info.st_ino] = info.st_size
     return sum(sizes.values())
+
+
+def last_line(log: Path) -> str:
+    """The last line that a program wrote."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

@@ -1,7 +1,6 @@
-"""What docker and ssh workers cost, and how fast files travel beside rsync; prints JSON for ``run.py``.
+"""What docker and ssh workers cost, and how fast files travel beside rsync; prints its part of the page.
 
-A process of its own: the daemons that it starts must not be among the descendants that ``run.py`` waits for. Workers
-run on this machine, behind a real sshd and a real dockerd; the engine copies a finished result.
+Workers run on this machine, behind a real sshd and a real dockerd; the engine copies a finished result.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 from measure import tree_bytes
+from remote_report import remote_section
 from setting import PLANS, ROOT, make_project, write_results
 
 sys.path.insert(0, str(ROOT))
@@ -243,7 +243,7 @@ def main() -> None:
             missing["docker"] = str(reason)
     finally:
         shutil.rmtree(folder)
-    json.dump({"rows": rows, "transfers": sent, "missing": missing}, sys.stdout)
+    print(remote_section({"rows": rows, "transfers": sent, "missing": missing}))
 
 
 if __name__ == "__main__":

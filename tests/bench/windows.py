@@ -1,6 +1,4 @@
-"""Measures the PsExec worker on a simulated Windows host whose own side costs next to nothing.
-
-    .venv/bin/python tests/bench/windows.py
+"""Measures the PsExec worker on a simulated Windows host whose own side costs next to nothing; prints its part.
 
 Needs root, Samba and smbclient (tests/install-services.sh windows). The host is a real smbd; its service manager and
 PAExec run in this process and are not counted; its engine is this process too: it copies a finished result at once.
@@ -23,9 +21,8 @@ from pathlib import Path, PureWindowsPath
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from measure import Cost, MeasureError  # noqa: E402
+from measure import Cost, MeasureError, last_line  # noqa: E402
 from pydantic import SecretStr  # noqa: E402
-from run import last_line  # noqa: E402
 from setting import make_project, write_results  # noqa: E402
 from tests.simulators.windows_host.host import PASSWORD_VARIABLE, SHARE, WindowsHost, plain_host  # noqa: E402
 from tests.simulators.windows_host.smbd import PASSWORD, USER, SambaUnavailable  # noqa: E402
