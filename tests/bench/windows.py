@@ -6,6 +6,7 @@ PAExec run in this process and are not counted; its engine is this process too: 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
@@ -164,6 +166,37 @@ def transfers(host: WindowsHost, home: Path) -> tuple[float, float]:
     return statistics.median(ours), statistics.median(theirs)
 
 
+def throughput(home: Path, plans: int, slots: int) -> tuple[Cost, int]:
+    """A campaign of plans of no work on a simulated host.
+
+    Returns:
+        What the controller cost, and how many plans have their results.
+
+    Raises:
+        MeasureError: it cannot be measured here.
+    """
+    home.mkdir()
+    results = home / "results.hdf"
+    write_results(results, 0)
+    try:
+        with simulated(home, results) as host:
+            cost, _ = campaign(host, home, "many", plans, slots)
+    except SambaUnavailable as error:
+        raise MeasureError(str(error)) from error
+    return cost, len(list((home / "many").glob("Muncie.p??.hdf")))
+
+
+@contextlib.contextmanager
+def simulated(home: Path, results: Path) -> Iterator[WindowsHost]:
+    """A host with HEC-RAS, whose runs leave ``results`` at once."""
+    with plain_host(home / "host", play(results)) as host:
+        os.environ[PASSWORD_VARIABLE] = PASSWORD
+        installed = host.smbd.shares["C$"] / "HEC" / "6.6"
+        installed.mkdir(parents=True)
+        (installed / "Ras.exe").touch()
+        yield host
+
+
 def measure(home: Path) -> Figures:
     """Everything.
 
@@ -173,11 +206,7 @@ def measure(home: Path) -> Figures:
     results = home / "results.hdf"
     write_results(results, 0)
     try:
-        with plain_host(home / "host", play(results)) as host:
-            os.environ[PASSWORD_VARIABLE] = PASSWORD
-            installed = host.smbd.shares["C$"] / "HEC" / "6.6"
-            installed.mkdir(parents=True)
-            (installed / "Ras.exe").touch()
+        with simulated(home, results) as host:
             one, state = campaign(host, home, "one", _PLANS, 1)
             moved = staged(state)
             time.sleep(3.5)  # a time stamp is trusted when it is a few seconds old
