@@ -18,7 +18,7 @@ from page import machine, with_part
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
 #: Parts in the order of the page; each is the program of its name.
-PARTS = ("overhead", "throughput", "remote", "windows")
+PARTS = ("overhead", "throughput", "pool", "remote", "windows")
 
 
 def measure(part: str) -> bool:

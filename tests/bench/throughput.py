@@ -222,7 +222,16 @@ def document(bench: Bench) -> str:
     return "\n\n".join(parts)
 
 
-_NOTE = f"""{COUNT} plans of a 4 MB project, {SLOTS} slots, an engine that copies a 9 KB result."""
+_NOTE = f"""{COUNT} plans of Muncie (4 MB), {SLOTS} slots, an engine that copies a result of 9 KB. Controller, daemons and
+engines share the cores of this machine. The plain ways run the same engine in folders where the project lies ready, and
+leave the results there; with `cp -r` a script gets them there and back. Dask: two workers of two threads; Slurm: two
+nodes of two cores, all plans in its queue; psexec: a simulated host, whose side is not measured.
+
+Nothing is as fast as a bare loop where there is nothing to compute, and ras-runner is slower for what it does with each
+plan: it compares the inputs with what the worker has, makes a workspace that only one run can claim, starts a script
+that outlives its controller, fetches, checks and publishes the result, writes each step into the journal before it is
+taken, and removes the workspace. Its start (Python, the project, the worker) is in its figures. CPU of the worker's
+side: of the daemons, and of all that they started (run scripts, containers and their shims, engines)."""
 
 
 def main() -> int:
