@@ -271,17 +271,17 @@ def document(study: Study, runs: Mapping[str, Run]) -> str:
 
 _COUNT = len(PROJECTS) * PLANS_EACH
 _NOTE = f"""{_COUNT} plans of {len(PROJECTS)} projects (`ras-runner execute A B`) on four real workers at once:
-this machine, a dockerd, an sshd, and a Slurm cluster of two nodes with two cores each, all on the cores of this machine.
-So the engine does not compute, it sleeps: for as long as its plan takes (lognormal, median {MEDIAN:g} s, sigma {SIGMA:g},
-seed {SEED}) over the speed of its worker, which nobody tells the scheduler. In the first run the scheduler knows
-the plans' sizes (simulation window times cells), which are off what they take by {ERROR:.0%} (sigma); in the second it
-knows how long each took in the first, on whatever worker. `max_parallel_plans` of the Slurm worker is its number of
-cores: with its default of 200 all plans would go into Slurm's queue.
+this machine, a dockerd, an sshd, and a Slurm cluster of two nodes with two cores each, all on the cores of one machine.
+So the engine does not compute, it sleeps: for as long as its plan takes (lognormal, median {MEDIAN:g} s,
+sigma {SIGMA:g}, seed {SEED}) over the speed of its worker, which nobody tells the scheduler. In the first run the
+scheduler knows the plans' sizes (simulation window times cells), which are off what they take by {ERROR:.0%} (sigma);
+in the second it knows how long each took in the first, on whatever worker. `max_parallel_plans` of the Slurm worker is
+its number of cores: with its default of 200 all plans would go into Slurm's queue.
 
 The bound is max(total work / total speed, longest plan on the fastest worker). Makespan: from the first attempt that is
 made to the end of the last, by the journal; the whole command also starts, reads the projects and reaches the workers.
-"Computed": the same plans on the same slots on the virtual clock of `tests/simulate`, where nothing but the engine takes
-time. Its scheduler is the one of the real runs, and is told the sizes as seconds at speed 1.
+"Computed": the same plans on the same slots on the virtual clock of `tests/simulate`, where only engines take time. Its
+scheduler is the one of the real runs, and is told the sizes as seconds at speed 1.
 
 Added to a plan: seconds from the making of its attempt to the end, less those that its engine slept (median): staging,
 launch, the wait for the next look, verifying, publishing. It does not grow with the plan."""

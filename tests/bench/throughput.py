@@ -222,10 +222,10 @@ def document(bench: Bench) -> str:
     return "\n\n".join(parts)
 
 
-_NOTE = f"""{COUNT} plans of Muncie (4 MB), {SLOTS} slots, an engine that copies a result of 9 KB. Controller, daemons and
-engines share the cores of this machine. The plain ways run the same engine in folders where the project lies ready, and
-leave the results there; with `cp -r` a script gets them there and back. Dask: two workers of two threads; Slurm: two
-nodes of two cores, all plans in its queue; psexec: a simulated host, whose side is not measured.
+_NOTE = f"""{COUNT} plans of Muncie (4 MB), {SLOTS} slots, an engine that copies a result of 9 KB. Controller, daemons
+and engines share the cores of one machine. The plain ways run the same engine in folders where the project lies ready,
+and leave the results there; with `cp -r` a script gets them there and back. Dask: two workers of two threads; Slurm:
+two nodes of two cores, all plans in its queue; psexec: a simulated host, whose side is not measured.
 
 Nothing is as fast as a bare loop where there is nothing to compute, and ras-runner is slower for what it does with each
 plan: it compares the inputs with what the worker has, makes a workspace that only one run can claim, starts a script

@@ -93,9 +93,7 @@ class SlurmCluster:
     def start(self) -> None:
         """Start the daemons, and wait until the nodes take jobs."""
         host = socket.gethostname().split(".")[0]
-        text = _CONF.format(
-            host=host, folder=self.folder, ports=_free_ports(4), array_size=self.array_size
-        )
+        text = _CONF.format(host=host, folder=self.folder, ports=_free_ports(4), array_size=self.array_size)
         self.configuration.write_text(text, encoding="utf-8")
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
