@@ -37,7 +37,7 @@ types: $(VENV)/installed-tests  ## mypy --strict, as on Linux and as on Windows
 	$(BIN)/mypy --platform linux
 	$(BIN)/mypy --platform win32
 
-bench: $(VENV)/installed-tests  ## measure against ras-commander; writes docs/benchmarks.md
+bench: $(VENV)/installed-tests  ## measure, beside ras-commander, xargs, Dask and Slurm; writes docs/benchmarks.md
 	$(BIN)/python tests/bench/run.py
 
 simulate: $(VENV)/installed-tests  ## a million plans on a virtual clock; writes docs/simulation.md (a few minutes)

@@ -1,6 +1,6 @@
 /* An engine that takes no time, for measuring what the runner itself costs.
 
-   Acts like `Ras.exe -c PROJECT.prj PROJECT.pNN`: copies RESULTS to PROJECT.pNN.hdf beside the .prj. Before that it
+   Acts like `Ras.exe -c PROJECT.prj PROJECT.pNN`, or `ras-standin compute ...`: copies RESULTS to PROJECT.pNN.hdf beside the .prj. Before that it
    appends a line to LOG: the bytes of the files that its workspace (the folder above the project's) has for itself.
    Hard-linked files are not among them: they lie in the runner's store, which is measured by itself.
    RESULTS and LOG are paths, given when it is compiled. As on Windows, a program may be given its command line in one
@@ -59,7 +59,7 @@ int main(int count, char **words)
     FILE *log_file;
     if (count == 1)
         count = split(words[0], parts, 5), words = parts;
-    if (count != 4 || strcmp(words[1], "-c") != 0 || !strrchr(words[2], '.') || !strrchr(words[3], '.'))
+    if (count != 4 || (strcmp(words[1], "-c") && strcmp(words[1], "compute")) || !strrchr(words[2], '.') || !strrchr(words[3], '.'))
         return fprintf(stderr, "usage: Ras.exe -c PROJECT.prj PROJECT.pNN\n"), 2;
     project = words[2], plan = strrchr(words[3], '.') + 2;
     slash = strrchr(project, '/'), stem = (size_t)(strrchr(project, '.') - project);

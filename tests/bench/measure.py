@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -140,3 +143,55 @@ def tree_bytes(folder: Path) -> int:
             info = path.stat()
             sizes[info.st_ino] = info.st_size
     return sum(sizes.values())
+
+
+def last_line(log: Path) -> str:
+    """The last line that a program wrote."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def apart(argv: Sequence[str], log: Path) -> tuple[Cost, float]:
+    """As :func:`measured`, by a process of its own: children that this process has besides are not waited for.
+
+    Returns:
+        The cost, and the CPU seconds of that process.
+
+    Raises:
+        MeasureError: it could not be measured.
+    """
+    command = [sys.executable, __file__, str(log), *argv]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MeasureError(done.stderr.strip())
+    told = json.loads(done.stdout)
+    return Cost(**told["cost"]), told["own"]
+
+
+def everything() -> float:
+    """CPU seconds of all descendants of this process, which has to be a subreaper: those that live, and all others."""
+    import psutil
+
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+            if process.status() == psutil.STATUS_ZOMBIE and process.ppid() == os.getpid():
+                os.waitpid(process.pid, os.WNOHANG)  # its times count below, exactly
+            else:
+                total += sum(process.cpu_times()[:4])
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return total + usage.ru_utime + usage.ru_stime
+
+
+def _main() -> None:
+    """Measure a program for :func:`apart`."""
+    become_subreaper()
+    cost = measured(sys.argv[2:], Path(sys.argv[1]))
+    print(json.dumps({"cost": asdict(cost), "own": time.process_time()}))
+
+
+if __name__ == "__main__":
+    try:
+        _main()
+    except MeasureError as reason:
+        sys.exit(str(reason))

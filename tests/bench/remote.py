@@ -1,14 +1,12 @@
-"""What docker and ssh workers cost, and how fast files travel beside rsync; prints JSON for ``run.py``.
+"""What docker and ssh workers cost, and how fast files travel beside rsync; prints its part of the page.
 
-A process of its own: the daemons that it starts must not be among the descendants that ``run.py`` waits for. Workers
-run on this machine, behind a real sshd and a real dockerd; the engine copies a finished result.
+Workers run on this machine, behind a real sshd and a real dockerd; the engine copies a finished result.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import json
 import resource
 import shutil
@@ -16,7 +14,6 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,11 +23,13 @@ from typing import Any
 import numpy as np
 import psutil
 from measure import tree_bytes
+from places import engine_image
+from remote_report import remote_section
 from setting import PLANS, ROOT, make_project, write_results
 
 sys.path.insert(0, str(ROOT))
 from tests.commands import wait_until
-from tests.docker.daemon import STANDIN, Daemon, DockerUnavailable, running_daemon
+from tests.docker.daemon import DockerUnavailable, running_daemon
 from tests.ssh.sshd import Sshd, SshdUnavailable, make_worker, running_sshd
 
 from ras_runner.hashing import hash_file
@@ -121,26 +120,6 @@ def campaigns(
         yield {"case": name, **row}
 
 
-def no_op_image(daemon: Daemon, results: Path) -> None:
-    """An image whose stand-in copies the file that ``results`` holds now; found anew at every run by its tag."""
-    script = b'#!/bin/sh\nexec cp /results.hdf "$3.hdf"\n'
-    lines = [f"FROM {STANDIN}", "COPY ras-standin /usr/local/bin/ras-standin", "COPY results.hdf /results.hdf"]
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        for name, data, mode in (
-            ("Dockerfile", "\n".join(lines).encode(), 0o644),
-            ("ras-standin", script, 0o755),
-            ("results.hdf", results.read_bytes(), 0o644),
-        ):
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), mode
-            tar.addfile(info, io.BytesIO(data))
-    context.seek(0)
-    for line in daemon.client.build(fileobj=context, custom_context=True, tag=NO_OP, decode=True):
-        if "error" in line:
-            raise DockerUnavailable(line["error"])
-
-
 def on_docker(folder: Path) -> Iterator[dict[str, Any]]:
     """The cases of docker workers."""
     (folder / "dockerd").mkdir()
@@ -149,7 +128,7 @@ def on_docker(folder: Path) -> Iterator[dict[str, Any]]:
 
         def prepare(size: int) -> None:
             write_results(results, size)
-            no_op_image(daemon, results)
+            engine_image(daemon, NO_OP, b'#!/bin/sh\nexec cp /results.hdf "$3.hdf"\n', {"results.hdf": results})
 
         worker = {"engine": "standin", "docker_image": NO_OP, "docker_host": daemon.host}
         if daemon.process is not None:
@@ -243,7 +222,7 @@ def main() -> None:
             missing["docker"] = str(reason)
     finally:
         shutil.rmtree(folder)
-    json.dump({"rows": rows, "transfers": sent, "missing": missing}, sys.stdout)
+    print(remote_section({"rows": rows, "transfers": sent, "missing": missing}))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from page import table, targets
 
 CPU_TARGET, BYTES_TARGET = 0.15, 1.01
 _TITLES = {"dispatch": "99 plans", "terrain": "99 plans, terrain of 500 MB", "results": "60 plans, results of 5 MB"}
 _FILES = {"big": "one file of 300 MB", "small": "2000 files of 4 KB"}
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
 def remote_targets(remote: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
@@ -43,7 +40,7 @@ def remote_targets(remote: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 
 def remote_section(remote: Mapping[str, Any]) -> str:
     """Docker and SSH workers, and files over SSH."""
-    parts = ["## Docker and SSH workers", _NOTE]
+    parts = ["## Docker and SSH workers", _NOTE, targets(remote_targets(remote))]
     columns = ("worker", "", "slots", "succeeded", "CPU s a plan", "of the worker's side", "sent", "unique bytes")
     rows = [
         (
@@ -58,7 +55,7 @@ def remote_section(remote: Mapping[str, Any]) -> str:
         )
         for row in remote["rows"]
     ]
-    parts += [table(columns, rows), "## Files over SSH", _TRANSFERS]
+    parts += [table(columns, rows), "### Files over SSH", _TRANSFERS]
     sent = [
         (_FILES[row["what"]], row["tool"], f"{row['wall']:.2f}", f"{row['best']:.2f}", f"{row['cpu']:.2f}")
         for row in remote["transfers"]

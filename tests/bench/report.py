@@ -1,17 +1,11 @@
-"""The figures as a page of Markdown."""
+"""The figures of ``overhead.py`` as Markdown."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from remote_report import remote_section, remote_targets
+from page import table, targets
 from rows import Row
 from setting import PEER, PEER_VERSION
 
@@ -31,7 +25,6 @@ class Figures:
         engine_alone: CPU seconds a plan of the engine.
         help_times: median wall and CPU seconds of ``ras-runner --help``.
         peer_missing: why there is no peer; empty when there is one.
-        remote: what ``remote.py`` found.
     """
 
     rows: Sequence[Row]
@@ -39,7 +32,6 @@ class Figures:
     engine_alone: float
     help_times: tuple[float, float]
     peer_missing: str
-    remote: Mapping[str, Any]
 
     def find(self, tool: str, slots: int, plans: int, *, large: bool = False, rerun: bool = False) -> Row | None:
         """The row of a case, if it was measured."""
@@ -59,23 +51,19 @@ class Figures:
 
 
 def document(figures: Figures) -> str:
-    """docs/benchmarks.md."""
-    parts = [_HEAD, _machine(figures), _targets(figures), _overhead(figures), _large(figures), _rerun(figures)]
-    parts += [
-        remote_section(figures.remote),
-        _slopes(figures),
-        _HOW.format(method=figures.method, engine=1000 * figures.engine_alone),
-    ]
-    return "\n\n".join(parts) + "\n"
+    """Its part of docs/benchmarks.md."""
+    peer = f"{PEER} was not measured: {figures.peer_missing}" if figures.peer_missing else ""
+    judged = "### Targets\n\n" + targets(_judged(figures))
+    parts = [_HEAD, peer, judged, _overhead(figures), _large(figures), _rerun(figures), _slopes(figures)]
+    parts.append(_HOW.format(method=figures.method, engine=1000 * figures.engine_alone))
+    return "\n\n".join(filter(None, parts))
 
 
-_HEAD = f"""# Benchmarks
+_HEAD = f"""## The runner itself, beside {PEER} {PEER_VERSION}
 
-What the runner itself costs, beside {PEER} {PEER_VERSION} in the same run: the engine takes no time, so that all the
-time is the runner's. Made by `make bench` (`tests/bench/run.py`). Compare CPU seconds and bytes; wall time depends on
-what else the machine does, and is given as a ratio only."""
+A local worker; the engine takes no time, so that all the time is the runner's."""
 
-_HOW = """## How it is measured
+_HOW = """### How it is measured
 
 - Project: Muncie (HEC's 2D example, 4 MB) with 99 plans, p01 to p99, each a copy of p04; a fresh copy for every case.
 - Engine: `tests/bench/engine.c`, called as `Ras.exe -c PROJECT PLAN`; it copies a finished results file (9 KB, or 5 MB
@@ -90,42 +78,6 @@ _HOW = """## How it is measured
 - The peer runs its local worker, with shapely and psutil installed, which that worker needs. With one slot it computes
   10 plans only, to keep the bench short. A plan that it loses is shown with the reason in its log; races between
   plans that end and plans that are being staged are likelier with an engine that takes no time than with a real one."""
-
-
-def _machine(figures: Figures) -> str:
-    version = importlib.metadata.version
-    peer = f"not measured ({figures.peer_missing})" if figures.peer_missing else PEER_VERSION
-    lines = [
-        f"- {time.strftime('%Y-%m-%d')}, {_cpu_model()}, {os.cpu_count()} cores, {_memory():.0f} GB, "
-        f"{platform.system()} {platform.release()}; load of the last minute {os.getloadavg()[0]:.1f} at the end",
-        f"- Python {platform.python_version()}, ras-runner {version('ras-runner')}, h5py {version('h5py')}, "
-        f"numpy {version('numpy')}; {PEER}: {peer}",
-    ]
-    return "\n".join(lines)
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _memory() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _targets(figures: Figures) -> str:
-    rows = [
-        (name, found, "met" if met else "**MISSED**")
-        for name, found, met in _judged(figures) + remote_targets(figures.remote)
-    ]
-    return "## Targets\n\n" + _table(("target", "found", ""), rows)
 
 
 def _judged(figures: Figures) -> list[tuple[str, str, bool]]:
@@ -208,7 +160,7 @@ def _section(figures: Figures, title: str, note: str, wanted: Callable[[Row], bo
         for row in figures.rows
         if wanted(row) and row.succeeded < row.case.plans
     ]
-    return "\n\n".join([f"## {title}", note, _table(_COLUMNS, lines), *(["\n".join(lost)] if lost else [])])
+    return "\n\n".join([f"### {title}", note, table(_COLUMNS, lines), *(["\n".join(lost)] if lost else [])])
 
 
 def _overhead(figures: Figures) -> str:
@@ -243,7 +195,7 @@ def _slopes(figures: Figures) -> str:
             lines.append([tool, str(slots), f"{few} to {many}", f"{_slope(first, last):.3f}"])
     wall, cpu = figures.help_times
     return (
-        "## Marginal cost and start-up\n\n"
-        + _table(("tool", "slots", "plans", "CPU s for one plan more"), lines)
+        "### Marginal cost and start-up\n\n"
+        + table(("tool", "slots", "plans", "CPU s for one plan more"), lines)
         + f"\n\n`ras-runner --help`: {wall:.2f} s, {cpu:.2f} CPU s (medians of 10)."
     )

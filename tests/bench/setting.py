@@ -69,22 +69,36 @@ def build_engine(folder: Path) -> Engine:
     Raises:
         MeasureError: no C compiler, or it failed.
     """
+    engine = Engine(folder / "6.6")
+    engine.folder.mkdir(parents=True)
+    compile_engine(engine.ras_exe, engine.folder / "results.hdf", engine.folder / "staged.log")
+    return engine
+
+
+def compile_engine(program: Path, results: Path, log: Path) -> None:
+    """Compile the engine into a program that needs no library.
+
+    Args:
+        program: where to.
+        results: the file that it copies, and
+        log: the file that it writes what it sees to, by their paths where it runs.
+
+    Raises:
+        MeasureError: no C compiler, or it failed.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         raise MeasureError("the engine that takes no time needs a C compiler (cc): install gcc or clang")
-    engine = Engine(folder / "6.6")
-    engine.folder.mkdir(parents=True)
-    paths = [f'-D{name}="{engine.folder / file}"' for name, file in (("RESULTS", "results.hdf"), ("LOG", "staged.log"))]
+    paths = [f'-D{name}="{path}"' for name, path in (("RESULTS", results), ("LOG", log))]
     source = Path(__file__).with_name("engine.c")
     done = subprocess.run(
-        [compiler, "-O2", "-Wall", *paths, "-o", str(engine.ras_exe), str(source)],
+        [compiler, "-O2", "-Wall", "-static", *paths, "-o", str(program), str(source)],
         check=False,
         capture_output=True,
         text=True,
     )
     if done.returncode != 0:
         raise MeasureError(f"cc failed: {done.stderr.strip()}")
-    return engine
 
 
 def make_project(folder: Path) -> Path:

@@ -1,6 +1,4 @@
-"""Measures the PsExec worker on a simulated Windows host whose own side costs next to nothing.
-
-    .venv/bin/python tests/bench/windows.py
+"""Measures the PsExec worker on a simulated Windows host whose own side costs next to nothing; prints its part.
 
 Needs root, Samba and smbclient (tests/install-services.sh windows). The host is a real smbd; its service manager and
 PAExec run in this process and are not counted; its engine is this process too: it copies a finished result at once.
@@ -8,6 +6,7 @@ PAExec run in this process and are not counted; its engine is this process too: 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,15 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from measure import Cost, MeasureError  # noqa: E402
+from measure import Cost, MeasureError, last_line  # noqa: E402
 from pydantic import SecretStr  # noqa: E402
-from run import last_line  # noqa: E402
 from setting import make_project, write_results  # noqa: E402
 from tests.simulators.windows_host.host import PASSWORD_VARIABLE, SHARE, WindowsHost, plain_host  # noqa: E402
 from tests.simulators.windows_host.smbd import PASSWORD, USER, SambaUnavailable  # noqa: E402
@@ -167,6 +166,37 @@ def transfers(host: WindowsHost, home: Path) -> tuple[float, float]:
     return statistics.median(ours), statistics.median(theirs)
 
 
+def throughput(home: Path, plans: int, slots: int) -> tuple[Cost, int]:
+    """A campaign of plans of no work on a simulated host.
+
+    Returns:
+        What the controller cost, and how many plans have their results.
+
+    Raises:
+        MeasureError: it cannot be measured here.
+    """
+    home.mkdir()
+    results = home / "results.hdf"
+    write_results(results, 0)
+    try:
+        with simulated(home, results) as host:
+            cost, _ = campaign(host, home, "many", plans, slots)
+    except SambaUnavailable as error:
+        raise MeasureError(str(error)) from error
+    return cost, len(list((home / "many").glob("Muncie.p??.hdf")))
+
+
+@contextlib.contextmanager
+def simulated(home: Path, results: Path) -> Iterator[WindowsHost]:
+    """A host with HEC-RAS, whose runs leave ``results`` at once."""
+    with plain_host(home / "host", play(results)) as host:
+        os.environ[PASSWORD_VARIABLE] = PASSWORD
+        installed = host.smbd.shares["C$"] / "HEC" / "6.6"
+        installed.mkdir(parents=True)
+        (installed / "Ras.exe").touch()
+        yield host
+
+
 def measure(home: Path) -> Figures:
     """Everything.
 
@@ -176,11 +206,7 @@ def measure(home: Path) -> Figures:
     results = home / "results.hdf"
     write_results(results, 0)
     try:
-        with plain_host(home / "host", play(results)) as host:
-            os.environ[PASSWORD_VARIABLE] = PASSWORD
-            installed = host.smbd.shares["C$"] / "HEC" / "6.6"
-            installed.mkdir(parents=True)
-            (installed / "Ras.exe").touch()
+        with simulated(home, results) as host:
             one, state = campaign(host, home, "one", _PLANS, 1)
             moved = staged(state)
             time.sleep(3.5)  # a time stamp is trusted when it is a few seconds old

@@ -56,7 +56,7 @@ PreemptMode=CANCEL
 MpiDefault=none
 ReturnToService=2
 KillWait=2
-MaxArraySize=4
+MaxArraySize={array_size}
 AccountingStorageType=accounting_storage/none
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=2000
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=2000
@@ -74,9 +74,11 @@ class SlurmCluster:
 
     Attributes:
         folder: its files.
+        array_size: elements that an array may have.
     """
 
     folder: Path
+    array_size: int = 4
 
     @property
     def not_shared(self) -> Path:
@@ -91,7 +93,7 @@ class SlurmCluster:
     def start(self) -> None:
         """Start the daemons, and wait until the nodes take jobs."""
         host = socket.gethostname().split(".")[0]
-        text = _CONF.format(host=host, folder=self.folder, ports=_free_ports(4))
+        text = _CONF.format(host=host, folder=self.folder, ports=_free_ports(4), array_size=self.array_size)
         self.configuration.write_text(text, encoding="utf-8")
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
@@ -194,7 +196,7 @@ def _runs(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path) -> Iterator[SlurmCluster]:
+def running_cluster(folder: Path, **others: int) -> Iterator[SlurmCluster]:
     """A cluster whose commands this process and its children have.
 
     Raises:
@@ -205,7 +207,7 @@ def running_cluster(folder: Path) -> Iterator[SlurmCluster]:
         raise SlurmUnavailable(f"{', '.join(missing)} of Slurm are not installed (tests/install-services.sh slurm)")
     if sys.platform != "linux" or os.geteuid() != 0:
         raise SlurmUnavailable("a Slurm cluster of one machine needs root")
-    made = SlurmCluster(folder)
+    made = SlurmCluster(folder, **others)
     with pytest.MonkeyPatch.context() as patch:
         try:
             made.start()
