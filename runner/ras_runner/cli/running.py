@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
+from ras_runner.campaign.campaigns import create_campaign, prepare_plans
 from ras_runner.campaign.membership import campaign_workers
-from ras_runner.campaign.projects import open_projects
+from ras_runner.campaign.projects import choose_plans, open_projects
 from ras_runner.campaign.run import Mode, is_controlled, run_campaign, stop_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
 from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
@@ -64,7 +64,7 @@ class NoWorkerError(OperatorError):
 
 def _ready(order: Order) -> Ready:
     projects = open_projects(order.projects)
-    plans = [plan for project in projects for plan in select_plans(project, order.plans)]
+    plans = choose_plans(projects, order.plans)
     pool = make_pool(order.inventory, order.engine)
     for name, reason in pool.left_out.items():
         talk(f"worker {name} is left out: {reason}")
