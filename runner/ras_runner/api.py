@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ras_runner.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ras_runner.campaign.campaigns import PlanNumbers
     from ras_runner.campaign.view import TaskView
     from ras_runner.hecras.project import Project
     from ras_runner.workers.group import AnyWorker
@@ -159,7 +161,7 @@ def _status(worker: AnyWorker) -> dict[str, Any]:
 
 
 def compute_parallel_remote(
-    plan_numbers: str | Sequence[str],
+    plan_numbers: PlanNumbers | Mapping[Any, PlanNumbers],
     workers: Sequence[AnyWorker],
     ras_object: Any = None,
     num_cores: int = 4,
@@ -175,13 +177,16 @@ def compute_parallel_remote(
     state_dir: str | Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, ExecutionResult]:
-    """Compute plans on workers, losing nothing: journalled, resumable, verified, published whole.
+    """Compute plans of one or several projects on workers: journalled, resumable, verified, published whole.
 
     Args:
-        plan_numbers: one number, a list of them, or ``all``.
+        plan_numbers: one number, a list of them, or all: ``all`` or None. With several projects these are of each;
+            or a dictionary that has them by project (its name, or what ``ras_object`` has), where projects that are
+            not named have no part.
         workers: from :func:`init_ras_worker`; lower ``queue_priority`` is filled first.
         ras_object: from :func:`init_ras_project`, or a project object of ras-commander (``project_folder``,
-            ``project_name``); the current project when left out.
+            ``project_name``), or the path of a ``.prj`` or folder; a folder without a project stands for all projects
+            below it. A list of these is one campaign over many projects. The current project when left out.
         num_cores: cores of each plan.
         clear_geompre: leave the geometry preprocessor's files out, so that the engine makes them anew.
         force_rerun: run plans as well whose results are current.
@@ -196,10 +201,10 @@ def compute_parallel_remote(
         say: takes a line of text when something happens.
 
     Returns:
-        One result for each plan, by plan number.
+        One result for each plan, by plan number; with several projects by plan name, such as ``Creek.p01``.
 
     Raises:
-        InputError: a plan or parameter is wrong; nothing was run or written.
+        InputError: a project, plan or parameter is wrong, or two projects have one name; nothing was run or written.
         OperatorError: a person must act first.
         KeyboardInterrupt: interrupted; the campaign can be resumed with ``ras-runner resume``.
     """
@@ -207,14 +212,14 @@ def compute_parallel_remote(
         CampaignSettings,
         create_campaign,
         prepare_plans,
-        select_plans,
     )
     from ras_runner.campaign.journal import Journal, default_state_dir
+    from ras_runner.campaign.projects import choose_plans, open_projects
     from ras_runner.campaign.run import run_campaign
     from ras_runner.campaign.view import campaign_view
     from ras_runner.validation import validated
 
-    project = as_project(ras_object)
+    plans = choose_plans(open_projects(_paths(ras_object)), _by_path(plan_numbers))
     settings = validated(
         CampaignSettings,
         {
@@ -232,33 +237,48 @@ def compute_parallel_remote(
     )
     journal = Journal(Path(state_dir) if state_dir else default_state_dir())
     try:
-        prepared = prepare_plans(select_plans(project, plan_numbers), workers, settings, journal)
-        campaign = create_campaign(journal, project, prepared, workers, settings)
+        prepared = prepare_plans(plans, workers, settings, journal)
+        campaign = create_campaign(journal, plans[0].project, prepared, workers, settings)
         run_campaign(journal, campaign, workers, say or (lambda line: None))
         return {task.plan_number: execution_result(task) for task in campaign_view(journal, campaign).tasks}
     finally:
         journal.close()
 
 
-def as_project(ras_object: Any) -> Project:
-    """The project behind what :func:`init_ras_project` or ras-commander returned, or the current one."""
-    from ras_runner.hecras.project import Project
-
+def _paths(ras_object: Any) -> list[Path]:
+    """Where the projects are that are meant by ``ras_object``, or the current one."""
     chosen = ras_object if ras_object is not None else _current
     if chosen is None:
         raise InputError(
             "no project is open", step="open project", action="call init_ras_project(folder) first, or give ras_object"
         )
-    if isinstance(chosen, RasProject):
-        return chosen.project
-    folder, name = getattr(chosen, "project_folder", None), getattr(chosen, "project_name", None)
+    paths = [_path(each) for each in chosen] if isinstance(chosen, list | tuple) else [_path(chosen)]
+    if not paths:
+        raise InputError("ras_object is an empty list", step="open project", action="give at least one project")
+    return paths
+
+
+def _path(ras_object: Any) -> Path:
+    """Where a project is: by its path, or as :func:`init_ras_project` or ras-commander returned it."""
+    if isinstance(ras_object, str | Path):
+        return Path(ras_object)
+    if isinstance(ras_object, RasProject):
+        return ras_object.project.prj
+    folder, name = getattr(ras_object, "project_folder", None), getattr(ras_object, "project_name", None)
     if folder is None or name is None:
         raise InputError(
-            f"ras_object is a {type(chosen).__name__}, which has no project_folder and project_name",
+            f"ras_object is a {type(ras_object).__name__}, which has no project_folder and project_name",
             step="open project",
-            action="give what init_ras_project returned",
+            action="give what init_ras_project returned, the path of a project, or a list of these",
         )
-    return Project.open(Path(folder) / f"{name}.prj")
+    return Path(folder) / f"{name}.prj"
+
+
+def _by_path(plan_numbers: Any) -> Any:
+    """Plan numbers as `choose_plans` takes them: text stays the name of a project, objects become their path."""
+    if not isinstance(plan_numbers, Mapping):
+        return plan_numbers
+    return {key if isinstance(key, str) else _path(key): numbers for key, numbers in plan_numbers.items()}
 
 
 def execution_result(task: TaskView) -> ExecutionResult:

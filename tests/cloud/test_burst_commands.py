@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import pytest
 from tests.cloud.conftest import Place, make_machine, make_scaling_group, tags
 from tests.commands import Runner, wait_until
 
+from ras_runner import compute_parallel_remote, init_ras_worker
+from ras_runner.campaign.campaigns import CampaignSettings
+from ras_runner.cli import bursting
+from ras_runner.errors import InputError
 from ras_runner.fleet import bursts
 from ras_runner.fleet.burst_order import make_order
 from ras_runner.fleet.burst_record import State
+from ras_runner.hecras.example import write_example_project
 from ras_runner.workers.base import this_owner
 
 ARGUMENTS = [
@@ -39,6 +45,39 @@ def test_nothing_is_bought_unless_somebody_agrees(
     assert 0 < cost["low"] <= cost["likely"] <= cost["high"] <= cost["ceiling"]
     assert place.terraform.commands() == []
     assert not (place.state / "bursts").exists()
+
+
+def test_several_projects_are_one_burst(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = place.folder / "studies"
+    for name in ("Creek", "River"):
+        write_example_project(tree / name, name, plans=1)
+    worker = init_ras_worker("local", engine="standin", worker_folder=place.folder / "worker", cores_total=1)
+    computed = compute_parallel_remote(None, [worker], tree, num_cores=1, state_dir=place.state)
+    results = [Path(result.hdf_path) for result in computed.values() if result.hdf_path]
+    going_out: list[float] = []
+
+    def prospect(*given: Any, out_gb: float, **others: Any) -> bursts.Prospect:
+        going_out.append(out_gb)
+        return real(*given, out_gb=out_gb, **others)
+
+    real = bursts.prospect
+    monkeypatch.setattr(bursts, "prospect", prospect)
+
+    def run(*projects: Path, force: bool) -> int:
+        settings = CampaignSettings(force_rerun=force)
+        return bursting.run(projects, "all", place.parameters, settings, place.state, yes=False, as_json=True)
+
+    assert run(tree, force=False) == 0
+    said = capsys.readouterr()
+    assert "nothing was bought" in said.err
+    assert [row["plan_number"] for row in json.loads(said.out)] == ["Creek.p01", "River.p01"]
+    with pytest.raises(InputError, match="nobody is here to agree"):
+        run(tree / "River", tree / "Creek", force=True)
+    assert "receipts of 2 past runs" in capsys.readouterr().err
+    assert going_out == [pytest.approx(sum(path.stat().st_size for path in results) / 1e9)]
+    assert place.terraform.commands() == []
 
 
 def test_run_that_is_ended_gives_everything_back(

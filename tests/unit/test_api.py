@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from ras_runner import (
     init_ras_project,
     init_ras_worker,
 )
+from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 from ras_runner.workers.registry import WORKER_TYPES, worker_spec
 
@@ -162,3 +165,74 @@ def test_wrong_settings_are_input_errors(project: Project, worker, tmp_path: Pat
 def test_a_missing_project_is_an_input_error(tmp_path: Path):
     with pytest.raises(InputError, match="nowhere"):
         init_ras_project(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    """Projects of which the second has no plan 03."""
+    return [
+        write_example_project(tmp_path / "studies" / name, name, plans)
+        for name, plans in (("Bear Creek", 3), ("Elk River", 2))
+    ]
+
+
+def compute(plans: Any, worker, tmp_path: Path, projects: Any) -> dict[str, ExecutionResult]:
+    return compute_parallel_remote(plans, [worker], projects, num_cores=1, state_dir=tmp_path / "state")
+
+
+def test_several_projects_are_one_campaign_with_results_by_plan_name(two: list[Path], worker, tmp_path: Path):
+    creek, river = init_ras_project(two[0]), SimpleNamespace(project_folder=two[1].parent, project_name="Elk River")
+    results = compute("1", worker, tmp_path, [creek, river])
+    assert list(results) == ["Bear Creek.p01", "Elk River.p01"]
+    for (name, result), prj in zip(results.items(), two, strict=True):
+        assert (result.plan_number, result.success) == (name, True)
+        assert result.hdf_path == str(prj.parent / f"{name}.hdf")
+    some = {"elk river": "all", creek: [1, "02"]}
+    results = compute(some, worker, tmp_path, tmp_path / "studies")
+    assert list(results) == ["Bear Creek.p01", "Bear Creek.p02", "Elk River.p01", "Elk River.p02"]
+    assert [result.attempts for result in results.values()] == [0, 1, 0, 1]
+    results = compute({two[1].parent: None}, worker, tmp_path, [str(two[0]), two[1]])
+    assert [(result.plan_number, result.attempts) for result in results.values()] == [
+        ("Elk River.p01", 0),
+        ("Elk River.p02", 0),
+    ]
+
+
+def test_a_list_of_one_project_or_of_the_same_twice_is_that_project(two: list[Path], worker, tmp_path: Path):
+    project = init_ras_project(two[0])
+    assert list(compute(1, worker, tmp_path, [project, two[0].parent])) == ["01"]
+    assert list(compute({"Bear Creek": "p1"}, worker, tmp_path, None)) == ["01"]
+
+
+@pytest.mark.parametrize(
+    ("plans", "message"),
+    [
+        ("1,3", r"plan 03 is not listed in .*Elk River.prj\n.* 01, 02; numbers are of each of the 2 projects"),
+        ({"Bear Creek": "1", "Elk River": "3"}, r"plan 03 is not listed in .*Elk River.prj\n.* exist: 01, 02$"),
+        ({"Moose": "1"}, "Moose is none of the projects of this campaign\n.* Bear Creek, Elk River"),
+        ({Path("Moose.prj"): "1"}, "Moose.prj is none of the projects"),
+        ({"Bear Creek": "1", "BEAR CREEK": "2"}, "BEAR CREEK is named twice"),
+        ({"Bear Creek": []}, "no plan was chosen"),
+        ({}, "no project was chosen"),
+        ({7: "1"}, "a int, which has no project_folder"),
+        (["x"], "'x' is not a plan number"),
+    ],
+)
+def test_plans_that_several_projects_do_not_have_are_refused(two, worker, tmp_path: Path, plans, message: str):
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        compute(plans, worker, tmp_path, two)
+    assert not (tmp_path / "state" / "journal.sqlite").exists()
+
+
+def test_projects_that_cannot_be_one_campaign_are_refused(two: list[Path], worker, tmp_path: Path):
+    copy = shutil.copytree(two[0].parent, tmp_path / "copy")
+    (tmp_path / "empty").mkdir()
+    for projects, message in (
+        ([two[0], copy], "two projects of one campaign are called Bear Creek: .*studies.* and .*copy"),
+        ([two[0], tmp_path / "empty"], "holds no HEC-RAS project"),
+        ([], "ras_object is an empty list"),
+        ([two[0], None], "ras_object is a NoneType"),
+        (tmp_path / "nowhere", "does not exist"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compute("all", worker, tmp_path, projects)

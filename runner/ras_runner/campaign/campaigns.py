@@ -6,8 +6,9 @@ import json
 import secrets
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,13 +26,16 @@ from ras_runner.outcomes import Outcome
 from ras_runner.workers.group import plan_runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
     from ras_runner.workers.base import PlanRunner, Worker
     from ras_runner.workers.group import AnyWorker
+
+#: ``1``, ``"01,02"``, a list of such, or all: ``"all"`` or None.
+PlanNumbers: TypeAlias = str | int | Sequence[str | int] | None
 
 
 class CampaignSettings(BaseModel):
@@ -89,15 +93,16 @@ class PreparedPlan:
     ready: Readiness = field(default_factory=Readiness)
 
 
-def select_plans(project: Project, plans: Sequence[str] | str | None) -> list[Plan]:
+def select_plans(project: Project, plans: PlanNumbers) -> list[Plan]:
     """The plans meant: all of the project's when nothing or ``all`` is given; without duplicates, in order.
 
     Raises:
         InputError: a number that is not a plan of the project; the message lists those that are.
     """
-    if plans is None or plans == "all" or list(plans) == ["all"]:
+    given = [plans] if isinstance(plans, str | int) else plans
+    if given is None or list(given) == ["all"]:
         return project.plans()
-    wanted = plans.split(",") if isinstance(plans, str) else [part for plan in plans for part in str(plan).split(",")]
+    wanted = [part for plan in given for part in str(plan).split(",")]
     numbers = list(dict.fromkeys(plan_number(text) for text in wanted if text.strip()))
     if not numbers:
         raise InputError("no plan was chosen", step="choose plans", action="give plan numbers such as 01,02 or all")

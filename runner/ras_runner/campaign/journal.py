@@ -163,8 +163,8 @@ class Journal:
 
     def requests(self, campaign: str, after: int) -> list[tuple[int, str, dict[str, Any]]]:
         """What the user asked a controller for, with an event id above ``after``: (id, kind, data) of each event."""
-        found = self.rows(
-            "SELECT id, kind, data FROM events WHERE campaign = ? AND id > ? AND kind IN "
+        found = self.rows(  # by kind: SQLite would rather read all events of the campaign, to have them in order
+            "SELECT id, kind, data FROM events INDEXED BY events_kind WHERE campaign = ? AND id > ? AND kind IN "
             "('cancel-requested', 'worker-add-requested', 'worker-drain-requested') ORDER BY id",
             campaign,
             after,
@@ -174,6 +174,14 @@ class Journal:
     def lock(self, campaign: str) -> FileLock:
         """The lock that the campaign's controller holds."""
         return FileLock(self.state_dir / "locks" / f"{campaign}.lock")
+
+    def is_controlled(self, campaign: str) -> bool:
+        """True while a controller, of whatever process, runs this campaign."""
+        lock = self.lock(campaign)
+        if not lock.acquire():
+            return True
+        lock.release()
+        return False
 
     def last_event(self, campaign: str) -> int:
         """Id of the campaign's latest event."""

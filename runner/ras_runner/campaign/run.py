@@ -79,7 +79,7 @@ def run_campaign(
 @contextlib.contextmanager
 def _controlling(journal: Journal, campaign: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        try:  # is_controlled of another process may hold it for an instant
+        try:  # Journal.is_controlled of another process may hold it for an instant
             stack.enter_context(journal.lock(campaign).held(0.5))
         except TimeoutError:
             raise OperatorError(
@@ -147,15 +147,6 @@ def stop_campaign(journal: Journal, campaign: str, workers: Sequence[AnyWorker])
 
 def _prepared_store(journal: Journal, campaign: str, *, anew: bool) -> PreparedStore:
     return PreparedStore(journal.state_dir / "prepared" / campaign, FileHasher(journal), anew)
-
-
-def is_controlled(journal: Journal, campaign: str) -> bool:
-    """True while a controller, of whatever process, runs this campaign."""
-    lock = journal.lock(campaign)
-    if not lock.acquire():
-        return True
-    lock.release()
-    return False
 
 
 def _projects(journal: Journal, campaign: str) -> dict[str, Project]:

@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.campaigns import CampaignSettings
-from ras_runner.campaign.run import is_controlled
 from ras_runner.errors import RasRunnerError
 from ras_runner.outcomes import Outcome
 from ras_runner.transports.base import Found, Probe
@@ -114,7 +113,7 @@ def trim_transfers(worker: Worker) -> int:
 
 def _leftovers(journal: Journal, worker: Worker, wish: Wish, found: Sequence[Found]) -> Iterator[Leftover]:
     rows = {f.attempt: journal.row("SELECT * FROM attempts WHERE id = ?", f.attempt) for f in found}
-    controlled = {c for c in {row["campaign"] for row in rows.values() if row} if is_controlled(journal, c)}
+    controlled = {c for c in {row["campaign"] for row in rows.values() if row} if journal.is_controlled(c)}
     ours = [f for f in found if _may_be_swept(worker, f, rows[f.attempt], controlled)]
     # one with a container is not asked about: that would write into its workspace
     asked = [_probe(worker, f.attempt, rows[f.attempt]) for f in ours if not f.container]

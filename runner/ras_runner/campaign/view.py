@@ -141,14 +141,16 @@ class CampaignView:
 
     def eta(self, now: float | None = None) -> Eta | None:
         """When the last plan will be over, and how sure that is; None before anything is known."""
+        left = [(task, task.running) for task in self.tasks if task.outcome is None]
+        at_work = [(task, a) for task, a in left if a is not None and a.doing != "queued"]
+        if not at_work:
+            return None
         now = time.time() if now is None else now
         over = [
             Ran(task.worker_id, task.expected, task.execution_time)
             for task in self.tasks
             if task.outcome is not None and task.outcome.success and not task.skipped and task.execution_time
         ]
-        left = [(task, task.running) for task in self.tasks if task.outcome is None]
-        at_work = [(task, a) for task, a in left if a is not None and a.doing != "queued"]
         running = [Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in at_work]
         waiting = [task.expected for task, a in left if a is None or a.doing == "queued"]
         return campaign_eta(over, running, waiting)
@@ -169,6 +171,7 @@ def campaign_view(journal: Journal, campaign: str) -> CampaignView:
     for row in journal.rows("SELECT * FROM attempts WHERE campaign = ? ORDER BY created, number", campaign):
         attempts.setdefault(row["plan"], []).append(_attempt(row))
     tasks = journal.rows("SELECT * FROM tasks WHERE campaign = ? ORDER BY seq", campaign)
+    projects = {text: Path(text) for text in {row["project"] for row in tasks}}
     return CampaignView(
         campaign,
         Path(head["project"]),
@@ -176,7 +179,7 @@ def campaign_view(journal: Journal, campaign: str) -> CampaignView:
         head["created"],
         head["ended"],
         head["state"],
-        tuple(_task(row, tuple(attempts.get(row["plan"], ()))) for row in tasks),
+        tuple(_task(row, projects[row["project"]], tuple(attempts.get(row["plan"], ()))) for row in tasks),
     )
 
 
@@ -200,8 +203,7 @@ def _attempt(row: Row) -> AttemptView:
     )
 
 
-def _task(row: Row, attempts: tuple[AttemptView, ...]) -> TaskView:
-    project = Path(row["project"])
+def _task(row: Row, project: Path, attempts: tuple[AttemptView, ...]) -> TaskView:
     return TaskView(
         row["plan"],
         project,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ras_runner.cli.options import JsonOption, ProjectArgument, StateOption, leave
+from ras_runner.cli.options import JsonOption, ProjectsArgument, StateOption, leave
 from ras_runner.cli.prices import prices
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def _takes_order(command: Callable[..., None]) -> Callable[..., None]:
 @_takes_order
 def run(
     order: dict[str, Any],
-    project: ProjectArgument,
-    plans: Annotated[str, typer.Option("--plans", help="Plan numbers such as 01,02, or all.")] = "all",
+    projects: ProjectsArgument,
+    plans: Annotated[str, typer.Option("--plans", help="Plan numbers such as 01,02, of each project; or all.")] = "all",
     timeout: Annotated[
         float | None,
         typer.Option("--timeout", min=0.001, help="Stop a plan after so many minutes.", show_default=False),
@@ -134,12 +134,12 @@ def run(
     json: JsonOption = False,
     state_dir: StateOption = None,
 ) -> None:
-    """Estimate, rent, compute the plans of a project, collect the results, give everything back."""
+    """Estimate, rent, compute the plans of one or several projects, collect the results, give everything back."""
     from ras_runner.campaign.campaigns import CampaignSettings
     from ras_runner.cli import bursting
 
     settings = CampaignSettings(num_cores=order["cores_per_plan"], timeout=timeout, retries=retries, force_rerun=force)
-    leave(bursting.run(project, plans, order, settings, state_dir, yes=yes, as_json=json))
+    leave(bursting.run(projects, plans, order, settings, state_dir, yes=yes, as_json=json))
 
 
 @burst_commands.command()

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
+from ras_runner.campaign.campaigns import create_campaign, prepare_plans
 from ras_runner.campaign.membership import campaign_workers
+from ras_runner.campaign.projects import choose_plans, open_projects
+from ras_runner.campaign.receipts import find_receipt
 from ras_runner.campaign.run import Mode, run_campaign
 from ras_runner.cli.listing import open_journal
 from ras_runner.cli.live import LiveView
@@ -23,8 +25,7 @@ from ras_runner.fleet.burst_order import duration as minutes
 from ras_runner.fleet.burst_order import make_order
 from ras_runner.fleet.burst_record import State, burst_folder, burst_folders
 from ras_runner.fleet.burst_watch import Watchman
-from ras_runner.fleet.cost import estimate_text, measured_work, past_seconds
-from ras_runner.hecras.project import Project
+from ras_runner.fleet.cost import estimate_text, measured_work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
     from ras_runner.campaign.journal import Journal
     from ras_runner.fleet.burst_record import BurstRecord
     from ras_runner.fleet.burst_sweep import Found
+    from ras_runner.hecras.plan import Plan
     from ras_runner.workers.group import AnyWorker
 
 
 def run(
-    project: Path,
+    projects: Sequence[Path],
     plans: str,
     order: dict[str, Any],
     settings: CampaignSettings,
@@ -48,25 +50,24 @@ def run(
 ) -> int:
     """``ras-runner burst run``."""
     journal = open_journal(state_dir)
-    opened = Project.open(project)
-    chosen = select_plans(opened, plans)
+    chosen = choose_plans(open_projects(projects), plans)
     burst = bursts.Burst(**order, state_dir=journal.state_dir, say=talk)
     prepared = prepare_plans(chosen, [burst.planned_group()], settings, journal)
-    waiting = [number for number, item in prepared.items() if item.receipt is None and not item.ready.problem]
+    waiting = {name: item for name, item in prepared.items() if item.receipt is None and not item.ready.problem}
     if not waiting:
         talk("nothing is to be computed: all results are current, or their plans cannot run; nothing was bought")
-        campaign = create_campaign(journal, opened, prepared, [], settings)
+        campaign = create_campaign(journal, chosen[0].project, prepared, [], settings)
         return _compute(journal, campaign, [], as_json=as_json)
-    work = measured_work(waiting, past_seconds(journal, opened.prj), burst.order.hours_per_plan)
-    estimate = burst.check(work, _results_gb(journal, opened, waiting))
+    past = {name: item.expected for name, item in waiting.items() if item.expected is not None}
+    work = measured_work(list(waiting), past, burst.order.hours_per_plan)
+    estimate = burst.check(work, _results_gb(journal, [item.inputs.plan for item in waiting.values()]))
     if not _agreed(f"{burst.account}\n{estimate_text(estimate)}", yes=yes):
         return EXIT_INPUT
     if burst.order.engine == "standin":
         talk_of_standin(burst.order.docker_image, "burst")
     with burst as workers:
-        campaign = create_campaign(
-            journal, opened, prepare_plans(chosen, workers, settings, journal), workers, settings
-        )
+        prepared = prepare_plans(chosen, workers, settings, journal)
+        campaign = create_campaign(journal, chosen[0].project, prepared, workers, settings)
         burst.note_campaign(campaign)
         code = _compute(journal, campaign, workers, as_json=as_json)
     if burst.stopped:
@@ -77,10 +78,10 @@ def run(
     return code
 
 
-def _results_gb(journal: Journal, project: Project, plans: Sequence[str]) -> float:
+def _results_gb(journal: Journal, plans: Sequence[Plan]) -> float:
     """What comes out of the cloud, GB: as much as the last results of these plans."""
-    rows = journal.rows("SELECT plan, result FROM receipts WHERE project = ?", str(project.prj))
-    paths = [Path(row["result"]) for row in rows if row["plan"] in plans]
+    receipts = [(plan.project.folder, find_receipt(journal, plan.project, plan.number)) for plan in plans]
+    paths = [folder / receipt.result for folder, receipt in receipts if receipt is not None]
     return sum(path.stat().st_size for path in paths if path.is_file()) / 1e9
 
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ras_runner.cli.output import cost_words, duration, first_line, print_json, print_table, short, size, talk
 from ras_runner.outcomes import Outcome
 
-#: Plans that ``status`` lists one by one; a table of more takes seconds to lay out, and nobody reads it.
+#: Plans that ``status`` and ``results`` list one by one; a table of more takes seconds to lay out, and nobody reads it.
 _MOST_ROWS = 500
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ras_runner.campaign.costs import CampaignCost
+    from ras_runner.campaign.eta import Eta
     from ras_runner.campaign.journal import Journal
-    from ras_runner.campaign.view import CampaignView
+    from ras_runner.campaign.view import CampaignView, TaskView
     from ras_runner.hecras.plan import Plan
     from ras_runner.report.model import CostRow
     from ras_runner.workers.base import WorkerSpec
@@ -146,7 +149,7 @@ def campaigns(state_dir: Path | None, *, as_json: bool) -> None:
     views = [
         campaign_view(journal, row["id"]) for row in journal.rows("SELECT id FROM campaigns ORDER BY created DESC")
     ]
-    rows = [_campaign_row(journal, view) for view in views]
+    rows = [_campaign_row(journal, view, view.eta()) for view in views]
     if as_json:
         print_json(rows)
         return
@@ -154,8 +157,7 @@ def campaigns(state_dir: Path | None, *, as_json: bool) -> None:
     print_table("Campaigns", ["campaign", "state", "completed", "started", "project"], cells, right=(2,))
 
 
-def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
-    eta = view.eta()
+def _campaign_row(journal: Journal, view: CampaignView, eta: Eta | None) -> dict[str, Any]:
     return {
         "campaign": view.id,
         "state": campaign_state(journal, view),
@@ -173,38 +175,23 @@ def _campaign_row(journal: Journal, view: CampaignView) -> dict[str, Any]:
 
 def campaign_state(journal: Journal, view: CampaignView) -> str:
     """``finished``, ``running`` (a controller is at work) or ``interrupted`` (resume goes on)."""
-    from ras_runner.campaign.run import is_controlled
-
     if view.state == "finished":
         return "finished"
-    return "running" if is_controlled(journal, view.id) else "interrupted"
+    return "running" if journal.is_controlled(view.id) else "interrupted"
 
 
 def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
     """``ras-runner status``."""
     from ras_runner.campaign.costs import campaign_cost
-    from ras_runner.campaign.view import attempt_eta, campaign_view
+    from ras_runner.campaign.view import campaign_view
     from ras_runner.cli.live import left_of
 
     journal = open_journal(state_dir)
     view = campaign_view(journal, journal.campaign_id(campaign))
     cost = campaign_cost(journal, view)
-    row = {**_campaign_row(journal, view), "cost": cost.as_dict() if cost else None}
-    tasks: list[dict[str, Any]] = []
-    for task in view.tasks:
-        attempt = task.running
-        tasks.append(
-            {
-                "plan_number": task.plan_number,
-                "title": task.title,
-                "state": task.state,
-                "worker_id": attempt.worker_id if attempt else task.worker_id,
-                "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
-                "eta_seconds": attempt_eta(attempt) if attempt else None,
-                "message": attempt.message if attempt else task.message,
-                "cost": float(cost.plans[task.plan_number]) if cost and task.plan_number in cost.plans else None,
-            }
-        )
+    eta = view.eta()
+    row = {**_campaign_row(journal, view, eta), "cost": cost.as_dict() if cost else None}
+    tasks = [_task_row(task, cost) for task in (view.tasks if as_json else worth_showing(view.tasks))]
     if as_json:
         print_json({**row, "tasks": tasks})
         return
@@ -218,27 +205,46 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
             duration(t["eta_seconds"]),
             first_line(t["message"]),
         ]
-        for t in _worth_showing(tasks)
+        for t in tasks
     ]
-    eta = view.eta() if row["state"] == "running" else None
     title = (
         f"Campaign {view.id} ({row['state']}): {view.completed} of {len(view.tasks)} plans completed, {view.over} over"
-        + (f", {left_of(eta)}" if eta else "")
+        + (f", {left_of(eta)}" if eta and row["state"] == "running" else "")
         + (f", {cost_words(cost)}" if cost else "")
     )
     print_table(title, ["plan", "title", "state", "worker", "done", "left", "message"], cells, right=(4, 5))
-    if len(cells) < len(tasks):
-        talk(f"{len(tasks) - len(cells)} plans are not shown: they wait, have completed, or are too many; see --json")
+    _say_what_is_missing(view, len(cells))
     if row["state"] == "interrupted":
         talk(f"no controller is running it; go on with: ras-runner resume {view.id}")
 
 
-def _worth_showing(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _task_row(task: TaskView, cost: CampaignCost | None) -> dict[str, Any]:
+    from ras_runner.campaign.view import attempt_eta
+
+    attempt = task.running
+    return {
+        "plan_number": task.plan_number,
+        "title": task.title,
+        "state": task.state,
+        "worker_id": attempt.worker_id if attempt else task.worker_id,
+        "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
+        "eta_seconds": attempt_eta(attempt) if attempt else None,
+        "message": attempt.message if attempt else task.message,
+        "cost": float(cost.plans[task.plan_number]) if cost and task.plan_number in cost.plans else None,
+    }
+
+
+def worth_showing(tasks: Sequence[TaskView]) -> Sequence[TaskView]:
     """All plans, or of a campaign too large for a table those that run or have failed."""
     if len(tasks) <= _MOST_ROWS:
         return tasks
     quiet = {"waiting", *(outcome.value for outcome in Outcome if outcome.success)}
-    return [task for task in tasks if task["state"] not in quiet][:_MOST_ROWS]
+    return [task for task in tasks if task.state not in quiet][:_MOST_ROWS]
+
+
+def _say_what_is_missing(view: CampaignView, shown: int) -> None:
+    if shown < len(view.tasks):
+        talk(f"{len(view.tasks) - shown} plans are not shown: they wait, have completed, or are too many; see --json")
 
 
 def results(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> None:
@@ -267,12 +273,13 @@ def print_results(view: CampaignView, *, as_json: bool) -> None:
             task.engine,
             first_line(task.message) if not task.skipped else "",
         ]
-        for task in view.tasks
+        for task in worth_showing(view.tasks)
     ]
     title = f"Campaign {view.id}: {view.completed} of {len(view.tasks)} plans completed"
     print_table(
         title, ["plan", "title", "outcome", "worker", "time", "tries", "engine", "message"], cells, right=(4, 5)
     )
+    _say_what_is_missing(view, len(cells))
 
 
 def report(campaign: str | None, output: Path | None, state_dir: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,23 @@ if TYPE_CHECKING:
     from ras_runner.campaign.eta import Eta
 
 _REFRESH_SECONDS = 0.5
+#: Of each second at most so much goes into the view: it is drawn in the controller's process, beside its work.
+_SHARE = 0.05
 _LAST_OVER = 6
 _LAST_NOTES = 4
+#: Lines that are neither plans nor notes: what runs beyond them, the total, which may wrap, and the cursor's.
+_OTHER_LINES = 4
 
 
-def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "") -> RenderableType:
-    """Running plans with their progress, the last that ended, the whole campaign in one line, and the last notes."""
+def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "", height: int = 1000) -> RenderableType:
+    """Running plans with their progress, the last that ended, the whole campaign in one line, and the last notes.
+
+    Args:
+        view: the campaign.
+        notes: lines for the user.
+        cost: what the campaign has cost, in words.
+        height: lines of the terminal; running plans that do not fit in are counted in a line of their own.
+    """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -45,10 +57,10 @@ def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "") -> Ren
             duration(task.execution_time),
             "",
         )
-    for task in view.tasks:
-        attempt = task.running
-        if attempt is None:
-            continue
+    running = [(task, task.running) for task in view.tasks if task.outcome is None]
+    at_work = [(task, attempt) for task, attempt in running if attempt is not None]
+    room = max(height - table.row_count - len(notes) - _OTHER_LINES, 1)
+    for task, attempt in at_work[:room]:
         left = attempt_eta(attempt)
         bar = ProgressBar(total=1.0, completed=attempt.progress or 0.0, width=24)
         table.add_row(
@@ -60,14 +72,14 @@ def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "") -> Ren
             Text(first_line(attempt.message)) if left is None else f"{duration(left)} left",
         )
     eta = view.eta()
-    waiting = sum(t.state == "waiting" for t in view.tasks)
     total = Text.assemble(
         (f"{view.over} of {len(view.tasks)} ended", "bold"),
-        f", {view.completed} completed, {waiting} waiting",
+        f", {view.completed} completed, {len(running) - len(at_work)} waiting",
         f", {left_of(eta)}" if eta is not None else "",
         f", {cost}" if cost else "",
     )
-    return Group(table, total, *(Text(note, "yellow") for note in notes))
+    more = [Text(f"and {len(at_work) - room} more that run")] if len(at_work) > room else []
+    return Group(table, *more, total, *(Text(note, "yellow") for note in notes))
 
 
 def left_of(eta: Eta) -> str:
@@ -110,12 +122,12 @@ class LiveView:
         journal = Journal(self._state_dir)
         try:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
-                while True:
-                    over = self._over.wait(_REFRESH_SECONDS)
+                pause = _REFRESH_SECONDS
+                while not self._over.wait(pause):
+                    begun = time.thread_time()
                     view = campaign_view(journal, self._campaign)
                     cost = cost_words(campaign_cost(journal, view))
-                    live.update(render(view, tuple(self._notes), cost), refresh=True)
-                    if over:
-                        return
+                    live.update(render(view, tuple(self._notes), cost, live.console.height), refresh=True)
+                    pause = max(_REFRESH_SECONDS, (time.thread_time() - begun) / _SHARE)
         finally:
             journal.close()

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.membership import members
-from ras_runner.campaign.run import is_controlled
 from ras_runner.campaign.view import campaign_view
 from ras_runner.cli.listing import open_journal
 from ras_runner.errors import InputError
@@ -30,7 +29,7 @@ def logs(campaign: str | None, plan: str, state_dir: Path | None, *, follow: boo
     number = campaign_view(journal, chosen).plan(plan) if plan else None
     tail = _Tail(journal, chosen, number)
     while True:
-        controlled = is_controlled(journal, chosen)
+        controlled = journal.is_controlled(chosen)
         tail.print_new()
         if not follow or not controlled:
             break

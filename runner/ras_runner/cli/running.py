@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ras_runner.campaign.campaigns import create_campaign, prepare_plans, select_plans
+from ras_runner.campaign.campaigns import create_campaign, prepare_plans
 from ras_runner.campaign.membership import campaign_workers
-from ras_runner.campaign.projects import open_projects
-from ras_runner.campaign.run import Mode, is_controlled, run_campaign, stop_campaign
+from ras_runner.campaign.projects import choose_plans, open_projects
+from ras_runner.campaign.run import Mode, run_campaign, stop_campaign
 from ras_runner.campaign.view import CampaignView, campaign_view
-from ras_runner.cli.listing import open_journal, print_results, write_campaign_report
+from ras_runner.cli.listing import open_journal, print_results, worth_showing, write_campaign_report
 from ras_runner.cli.live import LiveView
 from ras_runner.cli.options import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_NO_WORKER, EXIT_OK, EXIT_PLAN_FAILED
 from ras_runner.cli.output import first_line, print_json, print_table, short, size, talk, talk_of_standin
@@ -64,7 +64,7 @@ class NoWorkerError(OperatorError):
 
 def _ready(order: Order) -> Ready:
     projects = open_projects(order.projects)
-    plans = [plan for project in projects for plan in select_plans(project, order.plans)]
+    plans = choose_plans(projects, order.plans)
     pool = make_pool(order.inventory, order.engine)
     for name, reason in pool.left_out.items():
         talk(f"worker {name} is left out: {reason}")
@@ -115,7 +115,7 @@ def conclude(journal: Journal, campaign: str, *, as_json: bool) -> int:
     """Print what became of a campaign's plans, and return the exit code for it."""
     view = campaign_view(journal, campaign)
     print_results(view, as_json=as_json)
-    for task in view.tasks:
+    for task in worth_showing(view.tasks):
         if task.outcome is not None and not task.outcome.success and "\n" in task.message:
             talk(f"plan {task.plan_number} {task.outcome.value}: {task.message}")
     return exit_code(journal, view)
@@ -220,7 +220,7 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
     if view.state == "finished":
         talk(f"campaign {chosen} is over already")
         return
-    if not is_controlled(journal, chosen):
+    if not journal.is_controlled(chosen):
         if number is not None:
             raise OperatorError(
                 f"no controller is running campaign {chosen}: a single plan cannot be cancelled",
@@ -240,7 +240,7 @@ def cancel(campaign: str | None, plan: str, state_dir: Path | None) -> None:
 def _ask_until_cancelled(journal: Journal, campaign: str, number: str | None) -> None:
     """Ask the controller, again where it was not listening yet, until the plans have an outcome or it is gone."""
     asked = float("-inf")
-    while is_controlled(journal, campaign):
+    while journal.is_controlled(campaign):
         tasks = campaign_view(journal, campaign).tasks
         if number is not None and all(task.outcome is not None for task in tasks if task.plan_number == number):
             return
@@ -251,7 +251,7 @@ def _ask_until_cancelled(journal: Journal, campaign: str, number: str | None) ->
 
 
 def _wait_until_over(journal: Journal, campaign: str) -> None:
-    while is_controlled(journal, campaign):
+    while journal.is_controlled(campaign):
         time.sleep(_WATCH_SECONDS)
 
 
@@ -260,7 +260,7 @@ def watch(campaign: str | None, state_dir: Path | None) -> int:
     journal = open_journal(state_dir)
     chosen = journal.campaign_id(campaign)
     if campaign_view(journal, chosen).state != "finished":
-        if not is_controlled(journal, chosen):
+        if not journal.is_controlled(chosen):
             talk(f"no controller is running campaign {chosen}; go on with: ras-runner resume {chosen}")
             return EXIT_INPUT
         with LiveView(journal.state_dir, chosen):

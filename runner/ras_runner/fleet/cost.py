@@ -14,9 +14,7 @@ from ras_runner.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from ras_runner.campaign.journal import Journal
     from ras_runner.fleet.prices import Cloud, MachineRate, Prices, RegionRates, System
 
 #: Clouds bill disks and storage by the month, counted in hours.
@@ -177,17 +175,6 @@ def stated_work(plans: int, hours: float) -> Work:
     _require(plans >= 0, f"{plans} plans", "0 or more")
     _require(_sound(hours) and hours > 0, f"{hours} hours per plan", "more than 0")
     return Work((_about(hours),) * plans, f"{hours:g} h a plan, as stated")
-
-
-def past_seconds(journal: Journal, project: Path) -> dict[str, float]:
-    """How long the plans of a project took when their present results were computed, seconds by plan number.
-
-    Args:
-        journal: where their receipts are.
-        project: path of the .prj.
-    """
-    rows = journal.rows("SELECT plan, seconds FROM receipts WHERE project = ?", str(project))
-    return {row["plan"]: row["seconds"] for row in rows}
 
 
 def measured_work(plans: Sequence[str], seconds: Mapping[str, float], stated: float | None = None) -> Work:

@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from ras_runner.errors import OperatorError
+from ras_runner.outcomes import Outcome
 from ras_runner.report import tally, text
 from ras_runner.report.model import CampaignReport, PlanRow
 from ras_runner.report.plots import MAX_POINTS, PlanPlots, names_standin, read_plots
@@ -28,17 +29,24 @@ STANDIN_LABEL = "STAND-IN ENGINE - NOT HEC-RAS - NOT FOR ENGINEERING USE"
 _PLOTLY = "plotly.min.js"
 #: Campaigns of more plans than this get fewer points a curve, so that the page stays below about 5 MB.
 _FULL_DETAIL_PLANS = 99
+#: Of campaigns of more plans than this only those that need attention have a section with plots, at most so many.
+_MOST_SECTIONS = 500
+#: More bars than this cannot be told apart on the timeline.
+_MOST_BARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """A plan with what the page needs beside the row: its place in the page, its state, its plots."""
+    """A plan with what the page needs beside the row: its place in the page, its state, its plots.
+
+    Without plots it has no section of its own.
+    """
 
     row: PlanRow
     anchor: str
     state: str
     standin: bool
-    plots: PlanPlots
+    plots: PlanPlots | None
 
 
 def write_report(campaign: CampaignReport, folder: Path) -> Path:
@@ -76,15 +84,18 @@ def write_report(campaign: CampaignReport, folder: Path) -> Path:
 def render(campaign: CampaignReport, now: float) -> str:
     """The page of a campaign as it stands at `now` (Unix seconds); reads the result files of its plans."""
     until = tally.horizon(campaign, now)
-    points = max(60, min(MAX_POINTS, MAX_POINTS * _FULL_DETAIL_PLANS // max(1, len(campaign.plans))))
-    views = plan_views(campaign, points)
+    views = plan_views(campaign)
+    drawn = sum(len(plan.attempts) for plan in campaign.plans) <= _MOST_BARS
     several_projects = len({view.row.project for view in views}) > 1
     template = _environment().get_template("report.html.j2")
     return template.render(
         campaign=campaign,
         totals=tally.totals(campaign, until),
         views=views,
-        lanes=tally.lanes(campaign, until),
+        lanes=tally.lanes(campaign, until) if drawn else (),
+        most_bars=_MOST_BARS,
+        drawn=drawn,
+        sections=[view for view in views if view.plots is not None],
         ticks=tally.ticks(until - campaign.created),
         until=until,
         several_projects=several_projects,
@@ -96,24 +107,36 @@ def render(campaign: CampaignReport, now: float) -> str:
     )
 
 
-def plan_views(campaign: CampaignReport, points: int) -> list[PlanView]:
-    """Each plan of the campaign with a unique anchor (``plan-01``), its state and its plots."""
+def plan_views(campaign: CampaignReport) -> list[PlanView]:
+    """Each plan with a unique anchor (``plan-01``), its state and, where it has a section, its plots."""
     views, seen = [], Counter[str]()
-    for row in campaign.plans:
+    detailed = _with_sections(campaign)
+    points = max(60, min(MAX_POINTS, MAX_POINTS * _FULL_DETAIL_PLANS // max(1, len(detailed))))
+    for index, row in enumerate(campaign.plans):
         anchor = "plan-" + re.sub(r"[^A-Za-z0-9_-]+", "_", row.plan_number)
         seen[anchor] += 1
-        plots = read_plots(row.result, points)
+        plots = read_plots(row.result, points) if index in detailed else None
         views.append(
             PlanView(
                 row=row,
                 # Campaigns may span several projects, which number their plans alike.
                 anchor=anchor if seen[anchor] == 1 else f"{anchor}-{seen[anchor]}",
                 state=tally.plan_state(row, campaign.state),
-                standin=plots.standin or names_standin(row.engine),
+                standin=names_standin(row.engine) or (plots is not None and plots.standin),
                 plots=plots,
             )
         )
     return views
+
+
+def _with_sections(campaign: CampaignReport) -> set[int]:
+    """Places of the plans that have a section: all, or of a large campaign the first that did not simply complete."""
+    places = range(len(campaign.plans))
+    if len(campaign.plans) <= _MOST_SECTIONS:
+        return set(places)
+    quiet = (Outcome.COMPLETED, tally.WAITING, tally.NOT_RUN)
+    loud = [place for place in places if tally.plan_state(campaign.plans[place], campaign.state) not in quiet]
+    return set(loud[:_MOST_SECTIONS])
 
 
 def script_json(value: Any) -> Markup:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ras_runner.campaign.journal import Journal
 from ras_runner.errors import InputError
 from ras_runner.fleet.cost import (
     Estimate,
@@ -21,7 +20,6 @@ from ras_runner.fleet.cost import (
     estimate,
     estimate_text,
     measured_work,
-    past_seconds,
     require_affordable,
     stated_work,
 )
@@ -150,14 +148,6 @@ def test_plans_that_ran_take_as_long_as_they_took_and_others_the_mean_of_them() 
 def test_hours_that_nobody_knows_are_asked_for() -> None:
     with pytest.raises(InputError, match=r"none of them has been run before\n.*--hours-per-plan"):
         measured_work(["01"], {"02": 5.0})
-
-
-def test_run_times_come_from_the_receipts_of_this_project_only(journal: Journal) -> None:
-    receipt = dict.fromkeys(("engine", "inputs", "result", "digest", "warnings", "worker", "attempt"), "")
-    for prj, plan, seconds in (("a.prj", "01", 60.0), ("a.prj", "01", 90.0), ("b.prj", "02", 5.0)):
-        data = {**receipt, "outcome": "completed", "project": prj, "plan": plan, "seconds": seconds}
-        journal.record("c", "result-published", **data)
-    assert past_seconds(journal, Path("a.prj")) == {"01": 90.0}
 
 
 def test_a_limit_below_the_likely_cost_is_refused() -> None:

@@ -185,6 +185,19 @@ def test_ninety_nine_plans_stay_small(tmp_path: Path) -> None:
     assert index.stat().st_size < 5_000_000
 
 
+def test_a_large_campaign_is_a_table_with_sections_for_those_that_need_attention(tmp_path: Path) -> None:
+    result, tries = write_unsteady(tmp_path / "Creek.hdf", steps=500, sections=2), (attempt(1), attempt(2), attempt(3))
+    plans = [plan(f"{n % 99 + 1:02d}", project=f"P{n // 99}", result=result, attempts=tries) for n in range(1000)]
+    plans[777] = plan("86", outcome="unstable", message="went up", result=result)
+    plans[888] = plan("98", outcome="completed-with-warnings", warnings=("dry",))
+    page = _write(tmp_path, *plans)
+    assert page.anchors() == ["plan-86-8", "plan-98-9"]
+    assert {str(attrs["href"])[1:] for tag, attrs in page.tags if tag == "a"} == set(page.anchors())
+    assert [len(page.data), sum(tag == "tr" for tag, _ in page.tags)] == [1, 1000 + 5]  # headings and two attempts
+    assert "998 of 1000 plans have no section here" in page.text
+    assert "Not drawn: 2996 attempts" in page.text
+
+
 def test_a_report_replaces_the_one_before_and_copies_plotly_once(tmp_path: Path) -> None:
     _write(tmp_path, title="before")
     script = tmp_path / "report" / "plotly.min.js"
