@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# two processes share the tests (tests/side_by_side.py); one runs what is asked for: make test PYTEST="-k name"
+PYTEST := -n 2
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types bench simulate clean
+.PHONY: help demo test lint types types-linux types-win32 bench simulate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -33,9 +35,11 @@ lint: $(VENV)/installed-tests  ## ruff, yamllint, ansible-lint (with the syntax 
 	PATH="$(CURDIR)/$(BIN):$$PATH" ANSIBLE_COLLECTIONS_PATH="$$(bash tests/install-services.sh ansible-collections)" \
 		$(BIN)/ansible-lint -q --offline
 
-types: $(VENV)/installed-tests  ## mypy --strict, as on Linux and as on Windows
-	$(BIN)/mypy --platform linux
-	$(BIN)/mypy --platform win32
+types: types-linux types-win32  ## mypy --strict, as on Linux and as on Windows
+
+# a cache each: what mypy keeps is of one platform
+types-linux types-win32: types-%: $(VENV)/installed-tests
+	$(BIN)/mypy --platform $* --cache-dir .mypy_cache/$*
 
 bench: $(VENV)/installed-tests  ## measure, beside ras-commander, xargs, Dask and Slurm; writes docs/benchmarks.md
 	$(BIN)/python tests/bench/run.py

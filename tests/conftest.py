@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -25,6 +26,9 @@ from ras_runner.campaign.journal import Journal
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 
+if TYPE_CHECKING:
+    from tests.side_by_side import SideBySide
+
 __all__ = [
     "dask_cluster",
     "docker_daemon",
@@ -40,6 +44,25 @@ __all__ = [
 _EXAMPLES = 20 if sys.platform == "win32" else 100
 settings.register_profile("ras-runner", derandomize=True, deadline=None, database=None, max_examples=_EXAMPLES)
 settings.load_profile("ras-runner")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the tests for the processes that share them; one process alone has them folder by folder."""
+    if hasattr(config, "workerinput"):
+        from tests.side_by_side import rank
+
+        items.sort(key=lambda item: rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)  # under wine there is no pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    """Share the tests as tests/side_by_side.py says."""
+    from tests.side_by_side import SideBySide
+
+    config.option.loadscopereorder = False  # it would sort by the number of tests
+    return SideBySide(config, log)
+
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
