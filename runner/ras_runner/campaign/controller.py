@@ -26,6 +26,7 @@ from ras_runner.campaign.scheduler import (
     Blame,
     CancelRequested,
     Finish,
+    Pause,
     Progressed,
     Quarantine,
     Scheduler,
@@ -272,6 +273,8 @@ class Controller:
                 self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
                 if outcome not in RESUMED_AS_PREPARED:
                     self._finishing.submit("", self.prepared.forget, plan)
+            case Pause(plan, worker, seconds, reason):
+                self.say(f"plan {plan} is not tried on {worker} again for {seconds:.0f} s: {reason}")
             case Quarantine(worker, seconds, for_good, reason):
                 self.say(
                     f"worker {worker} "

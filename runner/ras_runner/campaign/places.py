@@ -284,7 +284,15 @@ class Places:
             self.roomy.pop(worker.name, None)
 
     def choose(
-        self, lane: Lane, sides: Collection[str], *, steady: bool, patient: bool, avoid: Collection[str], affinity: str
+        self,
+        lane: Lane,
+        sides: Collection[str],
+        *,
+        steady: bool,
+        patient: bool,
+        avoid: Collection[str],
+        barred: Collection[str],
+        affinity: str,
     ) -> Worker | None:
         """Lowest queue priority first; in it a worker that has the inputs, is faster, has most room.
 
@@ -294,6 +302,7 @@ class Places:
             steady: where any such worker is steady, only those.
             patient: only those even where there is none yet.
             avoid: workers to be taken only where there is no other.
+            barred: those of them that are not to be taken.
             affinity: key of the inputs.
         """
         found = [lane.sides[side] for side in sides if side in lane.sides]
@@ -302,7 +311,7 @@ class Places:
         best = self._best(indices, avoid)
         avoided = best is None and bool(avoid)
         if avoided:
-            best = self._best(indices, ())
+            best = self._best(indices, barred)
         if best is None or affinity in best.seen:
             return best
         holders = self._holders.get(affinity, {})
@@ -317,6 +326,7 @@ class Places:
             and worker.name not in lane.unable
             and (worker.steady or not steady)
             and (worker.name in avoid) == avoided
+            and worker.name not in barred
         ]
         return min(nearer, key=_order, default=best)
 

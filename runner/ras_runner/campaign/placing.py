@@ -93,5 +93,6 @@ class Placing:
             steady=wanted,
             patient=wanted and self.expecting.steady,
             avoid=task.avoid,
+            barred=task.barred,
             affinity=task.affinity,
         )

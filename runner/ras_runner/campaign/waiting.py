@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 #: Losses, then minus the size: a plan that lost its worker lets others go first, lest one plan that kills workers is
 #: the probe of each. Then the place in the campaign.
-_Order = tuple[int, float, int]
+_Order = tuple[float, float, int]
 _NOTHING: frozenset[Any] = frozenset()
+#: Of the tasks of a queue: the workers that cannot run them, those that they are kept off, what they are prepared for,
+#: the kind of their sizes, and whether they want a worker that is not taken away.
+_Key = tuple[frozenset[str], frozenset[str], frozenset[str], str, bool]
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class Task:
         losses, failures, preemptions: how often it lost its worker, failed, was taken off a worker.
         prepared: what it is prepared for.
         avoid: workers that have lost it.
+        barred: those of them that it is kept off for a while.
+        parts: how often a part of a worker has lost it.
         runs: its attempts that are under way.
         cancelled: it is to end.
         twice: it has had a second run.
@@ -62,11 +67,13 @@ class Task:
     size: float | None
     seq: int
     lane: Lane
-    losses: int
+    losses: float
     failures: int
     preemptions: int
     prepared: frozenset[str] = _NOTHING
     avoid: frozenset[str] = _NOTHING
+    barred: frozenset[str] = _NOTHING
+    parts: int = 0
     runs: tuple[Run, ...] = ()
     cancelled: bool = False
     twice: bool = False
@@ -79,17 +86,18 @@ class Queue:
     """Waiting tasks that can go to the same places, and whose sizes can be compared: the largest first.
 
     Attributes:
+        key: all that they have in common.
         lane: the workers that they can run on.
         prepared: what they are prepared for.
-        steady: they want a worker that is not taken away.
         kind: of their sizes.
         live: how many wait.
     """
 
-    __slots__ = ("_heap", "kind", "lane", "live", "prepared", "steady")
+    __slots__ = ("_heap", "key", "kind", "lane", "live", "prepared")
 
-    def __init__(self, lane: Lane, prepared: frozenset[str], kind: str, *, steady: bool) -> None:
-        self.lane, self.prepared, self.kind, self.steady = lane, prepared, kind, steady
+    def __init__(self, key: _Key, lane: Lane) -> None:
+        self.key, self.lane = key, lane
+        _, _, self.prepared, self.kind, _ = key
         self.live = 0
         self._heap: list[tuple[_Order, Task]] = []
 
@@ -119,7 +127,7 @@ class Waiting:
 
     def __init__(self, paces: Paces) -> None:
         self._paces = paces
-        self._queues: dict[tuple[frozenset[str], frozenset[str], str, bool], Queue] = {}
+        self._queues: dict[_Key, Queue] = {}
         self.count = 0
 
     def __iter__(self) -> Iterator[Queue]:
@@ -127,10 +135,10 @@ class Waiting:
 
     def put(self, task: Task, *, steady: bool) -> None:
         """Let a task wait for a place."""
-        key = (task.lane.unable, task.prepared, task.kind, steady)
+        key = (task.lane.unable, task.barred, task.prepared, task.kind, steady)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = Queue(task.lane, task.prepared, task.kind, steady=steady)
+            queue = self._queues[key] = Queue(key, task.lane)
         queue.push(task)
         self.count += 1
 
@@ -143,7 +151,7 @@ class Waiting:
         queue.live -= 1
         self.count -= 1
         if not queue.live:
-            del self._queues[queue.lane.unable, queue.prepared, queue.kind, queue.steady]
+            del self._queues[queue.key]
 
     def give(self, wanted: Callable[[Queue], bool], place: Callable[[Task], bool], more: Callable[[], bool]) -> None:
         """Offer tasks in order of their losses, longest first, to ``place``, which takes what finds a place out.
@@ -167,7 +175,7 @@ class Waiting:
                 found[kind] += queue.live
         return found
 
-    def _rank(self, queue: Queue) -> tuple[tuple[int, float, float], int, Queue]:
+    def _rank(self, queue: Queue) -> tuple[tuple[float, float, float], int, Queue]:
         """Plans of which no length is known go first: they may be the longest."""
         task = queue.head()
         pace = self._paces.pace(queue.kind)
