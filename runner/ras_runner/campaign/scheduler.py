@@ -28,6 +28,7 @@ A decision costs O(log n) of workers and tasks: see :mod:`ras_runner.campaign.pl
 from __future__ import annotations
 
 from collections import Counter
+from sys import intern
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.decisions import (
@@ -265,7 +266,7 @@ class Scheduler:
         lane.tasks += 1
         task = Task(
             event.task,
-            event.affinity,
+            intern(event.affinity),  # many tasks have the same
             kind,
             size,
             len(self._tasks),
@@ -467,10 +468,13 @@ class Scheduler:
         if not self._late.due(len(self._busy)):
             return []
         decisions: list[Decision] = []
+        free = self._places.fastest_first()
         for task in self._late.candidates(self._busy.values()):
-            if not self._has_room():
+            while free and free[0].place is None:
+                del free[0]
+            if not free or not self._has_room():
                 break
-            worker = self._placing.elsewhere(task)
+            worker = self._placing.elsewhere(task, free)
             if worker is not None and self._late.gains(task, worker.name):
                 task.twice = True
                 decisions.append(self._start(task, worker, Stage.WHOLE))

@@ -535,6 +535,18 @@ def test_a_plan_runs_twice_only_where_it_is_worth_it():
     assert starts(scheduler.handle(Progressed("1", "slow", 0.5, 1000.0), Tick(1001.0))) == []  # as slow elsewhere
 
 
+def test_a_plan_that_wants_a_steady_worker_gets_its_second_run_on_the_fastest_of_these():
+    """Though a spot machine, which may be taken away once more, is faster still."""
+    scheduler = Scheduler(Policy(second_saves=10.0))
+    scheduler.handle(Tick(0.0), WorkerJoined("slow", 1))
+    for n in range(4):
+        scheduler.handle(TaskAdded(f"s{n}", 100.0))
+        scheduler.handle(AttemptEnded(f"s{n}", Outcome.COMPLETED, 0.0, seconds=400.0))
+    assert starts(scheduler.handle(TaskAdded("late", 100.0, preemptions=2))) == [("late", "slow")]
+    free = [WorkerJoined("spot", 1, steady=False), WorkerJoined("near", 1, 1), WorkerJoined("far", 1, 2)]
+    assert starts(scheduler.handle(*free)) == [("late", "near")]
+
+
 def test_progress_tells_that_a_faster_worker_would_be_done_sooner():
     scheduler = Scheduler()
     scheduler.handle(Tick(0.0), WorkerJoined("slow", 1), WorkerJoined("fast", 1, 1))
