@@ -76,9 +76,18 @@ def simulate(case: Case) -> Figures:
 def apart(case: Case) -> Figures:
     """Play a case in a process of its own; each once."""
     given = json.dumps({"chooser": case.chooser, "scenario": asdict(case.scenario)})
+    scenario, began = case.scenario, time.monotonic()
+    faults = ", with faults" if scenario.loss else ""
+    head = f"{case.chooser}: {scenario.plans:,} plans on {scenario.workers:,} workers{faults}"
+    print(f"{head} ...", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, __file__, "--case", given], check=True, capture_output=True, text=True)
     figures = Figures(**json.loads(done.stdout))
-    print(f"{case.chooser}: {case.scenario}: {figures}", file=sys.stderr)
+    print(
+        f"  {figures.ratio:.4f} of the bound, {figures.rate:,.0f} decisions a CPU s, {figures.cpu:.0f} CPU s, "
+        f"{figures.megabytes:,.0f} MB; {time.monotonic() - began:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
     return figures
 
 
@@ -233,7 +242,9 @@ def main() -> None:
     elif given.quick:
         print(comparison(replace(LARGE, plans=10_000, workers=100))[0])
     else:
+        began = time.monotonic()
         page = document()
+        print(f"{time.monotonic() - began:.0f} s in all", file=sys.stderr)
         (ROOT / "docs" / "simulation.md").write_text(page, encoding="utf-8")
         print(page)
 

@@ -125,6 +125,8 @@ def test_waiting_for_its_turn_is_not_running_out_of_time(
     results = {r["plan_number"]: r for r in slurm.json("results")}
     assert {number: r["outcome"] for number, r in results.items()} == {"01": "completed", "02": "timed-out"}
     assert results["01"]["execution_time"] < 0.07 * 60
+    (began,) = [row["launched"] for row in slurm.attempts() if row["plan"] == "02"]
+    assert began - launched > 0.07 * 60, "its time counts from when it began"
 
 
 def test_a_worker_folder_that_the_nodes_do_not_share(slurm: SlurmRunner, slurm_cluster: SlurmCluster, project: Project):

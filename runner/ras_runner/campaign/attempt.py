@@ -61,7 +61,7 @@ class Attempt:
         inputs: digest of everything the staged plan is made of.
         prepared_by: the program whose files its second stage starts from; empty when it does no second stage.
         native_id: of the run script; empty until it was launched.
-        launched: unix time of the launch.
+        launched: unix time of the launch; where it waited in a queue after that, of the end of the wait.
         staged: bytes that travelled to the worker for it.
         seconds: how long it ran, by the worker's clock; None until it has ended.
         stopping: why it is being stopped; empty while it is not.

@@ -26,6 +26,7 @@ from ras_runner.campaign.scheduler import (
     Blame,
     CancelRequested,
     Finish,
+    Pause,
     Progressed,
     Quarantine,
     Scheduler,
@@ -272,6 +273,8 @@ class Controller:
                 self.say(f"plan {plan} {outcome.value}" + (f": {reason}" if reason else ""))
                 if outcome not in RESUMED_AS_PREPARED:
                     self._finishing.submit("", self.prepared.forget, plan)
+            case Pause(plan, worker, seconds, reason):
+                self.say(f"plan {plan} is not tried on {worker} again for {seconds:.0f} s: {reason}")
             case Quarantine(worker, seconds, for_good, reason):
                 self.say(
                     f"worker {worker} "
@@ -361,17 +364,27 @@ class Controller:
             self._look_whether_prepared(attempt)
 
     def _waits(self, attempt: Attempt, status: Status) -> None:
-        """Tell why an attempt has not begun; one that only a person can help is given up after a while."""
+        """Tell why an attempt has not begun, and that it has; one that only a person can help is given up at last."""
         if status.waiting != attempt.waiting:
             attempt.waiting = status.waiting
+            if not status.waiting:
+                self._has_begun(attempt, status)
             with contextlib.suppress(JournalError):  # it is only for show
-                self.journal.set_waiting(attempt.id, status.waiting)
+                self.journal.set_waiting(attempt.id, status.waiting, attempt.launched)
         now = time.monotonic()
         attempt.hopeless = (attempt.hopeless or now) if status.needs_person else None
         if attempt.hopeless and now - attempt.hopeless >= self.settings.stuck_after * 60.0:
             attempt.needs_person = True
             reason = f"{attempt.worker.hostname}: queue: {status.waiting}"
             self._stop(attempt, Outcome.INFRASTRUCTURE_LOST, reason)
+
+    def _has_begun(self, attempt: Attempt, status: Status) -> None:
+        """Count its time from now on, and not from when it came into the queue of its worker."""
+        now = time.time()
+        attempt.launched = now - (status.ran or 0.0)
+        if attempt.progress is None:
+            name = attempt.worker.worker_id
+            self._told.append(Progressed(attempt.plan_number, name, 0.0, now, attempt.launched))
 
     def _is_stuck(self, attempt: Attempt, status: Status) -> bool:
         """Whether it has neither computed nor told progress for so long that it must be waiting for a person."""

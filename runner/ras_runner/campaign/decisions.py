@@ -19,9 +19,23 @@ class Blame(StrEnum):
     NOBODY = "nobody"
     #: A part of the worker, such as a node of a queue: the others go on, and the plan has lost one.
     PART = "part"
+    #: The same, and the plan had not even begun there: hardly its doing.
+    PART_UNBEGUN = "part-unbegun"
     WORKER = "worker"
     #: A person must act before this worker can be used again.
     WORKER_FOR_GOOD = "worker-for-good"
+
+    @property
+    def part(self) -> bool:
+        """Only a part of the worker is to blame."""
+        return self in (Blame.PART, Blame.PART_UNBEGUN)
+
+    @property
+    def loss(self) -> float:
+        """How much it is of a loss to the plan, of those that :class:`Policy` allows."""
+        if self is Blame.NOBODY:
+            return 0.0
+        return 0.25 if self is Blame.PART_UNBEGUN else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +45,8 @@ class Policy:
     Attributes:
         retries: how often a plan is repeated after a failure of the model itself.
         losses: how often a plan may lose its worker before it is given up.
-        quarantine: seconds that a worker rests after its first loss; doubled with each further one.
+        quarantine: seconds that a worker rests after its first loss; doubled with each further one. So long, at first,
+            a plan is not tried on a worker of which a part has lost it; four times as long with each further one.
         quarantine_limit: longest rest, seconds.
         strikes: losses in a row after which a worker is out for good.
         max_concurrent: limit of plans running at once over all workers; None for no limit.
@@ -117,7 +132,7 @@ class TaskAdded:
     task: str
     expected: float | None = None
     affinity: str = ""
-    losses: int = 0
+    losses: float = 0.0
     failures: int = 0
     unable: frozenset[str] = frozenset()
     prepared: frozenset[str] = frozenset()
@@ -234,4 +249,14 @@ class Quarantine:
     reason: str
 
 
-Decision = Start | Stop | Finish | Quarantine
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A part of a worker has lost the task: for ``seconds`` it is not tried there again."""
+
+    task: str
+    worker: str
+    seconds: float
+    reason: str
+
+
+Decision = Start | Stop | Finish | Quarantine | Pause

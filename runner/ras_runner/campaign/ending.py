@@ -64,7 +64,8 @@ class Ends:
                 outcome, reason = Outcome.CANCELLED, SUPERSEDED
             # where nobody knows whether it has ended, what it left stays until it is stopped
             of_use = not (superseded and end.blame is Blame.NOBODY)
-            keep = bool(attempt.launched) and not outcome.success and outcome is not Outcome.CANCELLED and of_use
+            begun = bool(attempt.launched) and end.blame is not Blame.PART_UNBEGUN
+            keep = begun and not outcome.success and outcome is not Outcome.CANCELLED and of_use
             if keep and not gone:
                 reason += f"\n  log: {self.work.log_path(attempt.id)}\n  workspace: {attempt.staged_folder}"
             if outcome.success and end.verified is not None:

@@ -19,6 +19,7 @@ _KIND_RUNS = 101
 _SHRINK = 1.0
 #: Workers whose speeds differ by less than this factor are taken to be equally fast.
 _SPEED_STEP = 1.15
+_LOG_STEP = math.log(_SPEED_STEP)
 #: Half the width of the normal distribution's middle 50 %: what the quartiles of a sample are divided by.
 _QUARTILE = 0.6745
 
@@ -80,7 +81,7 @@ class Speed:
         self._ratios.add(expected / seconds if seconds > 0.0 else 0.0)
         count = len(self._ratios)
         log = self._ratios.median * count / (count + _SHRINK)
-        self.value, self.grade = math.exp(log), round(log / math.log(_SPEED_STEP))
+        self.value, self.grade = math.exp(log), round(log / _LOG_STEP)
 
 
 class Paces:

@@ -122,10 +122,13 @@ class Journal:
         with self._transaction():
             self._db.executemany("UPDATE attempts SET progress = ? WHERE id = ?", progress)
 
-    def set_waiting(self, attempt: str, why: str) -> None:
-        """Store why a launched attempt has not begun (empty: it has): what may be lost without loss, so no event."""
+    def set_waiting(self, attempt: str, why: str, since: float) -> None:
+        """Store why a launched attempt has not begun (empty: it has), and since when it waits (or computes): what may
+        be lost without loss, so no event.
+        """
         with self._transaction():
-            self._db.execute("UPDATE attempts SET message = ? WHERE id = ? AND state = 'running'", (why, attempt))
+            sql = "UPDATE attempts SET message = ?, launched = ? WHERE id = ? AND state = 'running'"
+            self._db.execute(sql, (why, since, attempt))
 
     def set_expected(self, campaign: str, expected: Sequence[tuple[float, str]]) -> None:
         """Store (expected seconds, plan) pairs of a campaign: guesses that are made again, so no events."""

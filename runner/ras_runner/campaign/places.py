@@ -124,14 +124,12 @@ class Worker:
 class Side:
     """The workers of a lane that do the same part of a plan: all of it, or the second stage of one kind."""
 
-    __slots__ = ("active", "fastest", "places", "steady", "steady_places", "usable")
+    __slots__ = ("active", "places", "steady", "steady_places", "usable")
 
     def __init__(self) -> None:
         self.usable = self.steady = self.active = 0
         self.places: Index[_Place] = Index()
         self.steady_places: Index[_Place] = Index()
-        #: By speed first: for second runs.
-        self.fastest: Index[_Place] = Index()
 
     def count(self, worker: Worker, by: int) -> None:
         """Count a worker in (1) or out (-1)."""
@@ -144,11 +142,8 @@ class Side:
         if worker.place is None:
             self.places.drop(worker.name)
             self.steady_places.drop(worker.name)
-            self.fastest.drop(worker.name)
             return
-        priority, slowness, fullness = worker.place
         self.places.put(worker.name, worker.place)
-        self.fastest.put(worker.name, (slowness, priority, fullness))
         if worker.steady:
             self.steady_places.put(worker.name, worker.place)
 
@@ -284,7 +279,15 @@ class Places:
             self.roomy.pop(worker.name, None)
 
     def choose(
-        self, lane: Lane, sides: Collection[str], *, steady: bool, patient: bool, avoid: Collection[str], affinity: str
+        self,
+        lane: Lane,
+        sides: Collection[str],
+        *,
+        steady: bool,
+        patient: bool,
+        avoid: Collection[str],
+        barred: Collection[str],
+        affinity: str,
     ) -> Worker | None:
         """Lowest queue priority first; in it a worker that has the inputs, is faster, has most room.
 
@@ -294,6 +297,7 @@ class Places:
             steady: where any such worker is steady, only those.
             patient: only those even where there is none yet.
             avoid: workers to be taken only where there is no other.
+            barred: those of them that are not to be taken.
             affinity: key of the inputs.
         """
         found = [lane.sides[side] for side in sides if side in lane.sides]
@@ -302,7 +306,7 @@ class Places:
         best = self._best(indices, avoid)
         avoided = best is None and bool(avoid)
         if avoided:
-            best = self._best(indices, ())
+            best = self._best(indices, barred)
         if best is None or affinity in best.seen:
             return best
         holders = self._holders.get(affinity, {})
@@ -317,17 +321,14 @@ class Places:
             and worker.name not in lane.unable
             and (worker.steady or not steady)
             and (worker.name in avoid) == avoided
+            and worker.name not in barred
         ]
         return min(nearer, key=_order, default=best)
 
-    def fastest(self, lane: Lane, *, steady: bool, avoid: Collection[str]) -> Worker | None:
-        """The fastest worker with room that runs whole plans and is not to be avoided."""
-        side = lane.sides.get("")
-        if side is None:
-            return None
-        found = side.fastest.best(avoid)
-        worker = None if found is None else self.workers[found]
-        return None if worker is None or (steady and not worker.steady) else worker
+    def fastest_first(self) -> list[Worker]:
+        """The workers with room that run whole plans."""
+        found = [worker for worker in self.roomy.values() if not worker.needs_prepared]
+        return sorted(found, key=lambda worker: (-worker.speed.grade, _order(worker)))
 
     def _best(self, indices: Iterable[Index[_Place]], avoid: Collection[str]) -> Worker | None:
         names = [name for name in (index.best(avoid) for index in indices) if name is not None]

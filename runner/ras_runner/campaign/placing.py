@@ -10,7 +10,7 @@ from ras_runner.campaign.decisions import Expecting
 from ras_runner.engines.base import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from ras_runner.campaign.decisions import Policy
     from ras_runner.campaign.places import Places, Worker
@@ -61,10 +61,12 @@ class Placing:
         lacking[kind] -= 1
         return worker, Stage.PREPARE
 
-    def elsewhere(self, task: Task) -> Worker | None:
-        """The fastest worker with room for a second run of a task."""
-        avoid = task.avoid | {run.worker for run in task.runs}
-        return self.places.fastest(task.lane, steady=self.needs_steady(task), avoid=avoid)
+    def elsewhere(self, task: Task, fastest_first: Iterable[Worker]) -> Worker | None:
+        """The first of these workers that has room for a second run of a task and that it may run on."""
+        barred = task.lane.unable | task.avoid | {run.worker for run in task.runs}
+        steady = self.needs_steady(task)
+        able = (w for w in fastest_first if w.place is not None and w.name not in barred and (w.steady or not steady))
+        return next(able, None)
 
     def has_use_for(self, queue: Queue, without: Collection[str] = ()) -> bool:
         """Whether any worker in use, but for some, may run the tasks of a queue to their end, or may yet join."""
@@ -93,5 +95,6 @@ class Placing:
             steady=wanted,
             patient=wanted and self.expecting.steady,
             avoid=task.avoid,
+            barred=task.barred,
             affinity=task.affinity,
         )

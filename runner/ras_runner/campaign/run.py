@@ -416,7 +416,7 @@ class _Run:
     def _affinity(self, row: Row) -> str:
         return affinity(self.plans[row["plan"]])
 
-    def _behind(self, plan: str) -> tuple[int, int]:
+    def _behind(self, plan: str) -> tuple[float, int]:
         """(losses, failures) that a plan has behind it in this campaign since it was last opened."""
         rows = self.journal.rows(
             "SELECT outcome, blame FROM attempts WHERE campaign = ? AND plan = ? AND state = 'ended' AND created > "
@@ -425,7 +425,7 @@ class _Run:
             plan,
             self.campaign,
         )
-        losses = sum(row["blame"] != "nobody" for row in rows)
+        losses = sum(Blame(row["blame"]).loss for row in rows)
         failures = sum(Outcome(row["outcome"]).model_failure for row in rows)
         return losses, failures
 

@@ -28,6 +28,7 @@ A decision costs O(log n) of workers and tasks: see :mod:`ras_runner.campaign.pl
 from __future__ import annotations
 
 from collections import Counter
+from sys import intern
 from typing import TYPE_CHECKING
 
 from ras_runner.campaign.decisions import (
@@ -39,6 +40,7 @@ from ras_runner.campaign.decisions import (
     Event,
     Expecting,
     Finish,
+    Pause,
     Policy,
     Progressed,
     Quarantine,
@@ -50,6 +52,7 @@ from ras_runner.campaign.decisions import (
     WorkerLeft,
 )
 from ras_runner.campaign.expected import Paces
+from ras_runner.campaign.pauses import Pauses, pause_after
 from ras_runner.campaign.places import Places, Worker
 from ras_runner.campaign.placing import Placed, Placing
 from ras_runner.campaign.second import Late, run_on
@@ -70,6 +73,7 @@ __all__ = [
     "Event",
     "Expecting",
     "Finish",
+    "Pause",
     "Policy",
     "Progressed",
     "Quarantine",
@@ -100,6 +104,7 @@ class Scheduler:
         self._waiting = Waiting(self._paces)
         self._placing = Placing(self.policy, self._places, self._waiting)
         self._late = Late(self._places, self._paces, self.policy.second_saves or 0.0)
+        self._pauses = Pauses()
         self._tasks: dict[str, Task] = {}
         #: Tasks with an attempt under way.
         self._busy: dict[str, Task] = {}
@@ -132,8 +137,9 @@ class Scheduler:
         return self._running
 
     def next_wake(self) -> float | None:
-        """When a :class:`Tick` may change something: the end of the first quarantine; None when none is on."""
-        return self._places.next_wake()
+        """When a :class:`Tick` may change something: the end of the first rest or pause; None when none is on."""
+        ends = (self._places.next_wake(), self._pauses.next_end())
+        return min((end for end in ends if end is not None), default=None)
 
     def takes_plans(self, worker: str) -> bool:
         """False for a worker that has not joined, has left, or is out for good; a quarantine is none of these."""
@@ -185,7 +191,7 @@ class Scheduler:
             case AttemptEnded():
                 return self._end(event)
             case Tick(at):
-                self._places.wake(at)
+                self._wake(at)
             case Progressed(task, worker, done, at, began):
                 run = run_on(self._tasks[task], worker)
                 if run is not None:  # it may have ended meanwhile
@@ -203,6 +209,16 @@ class Scheduler:
             case CancelRequested(name):
                 return self._cancel(name)
         return []
+
+    def _wake(self, now: float) -> None:
+        """Time has passed."""
+        self._places.wake(now)
+        for task, worker in self._pauses.over(self._places.now):
+            waits = task.queue is not None
+            self._waiting.take(task)
+            task.barred -= {worker}
+            if waits:
+                self._wait(task)
 
     def _join(self, event: WorkerJoined) -> None:
         name = event.worker
@@ -250,7 +266,7 @@ class Scheduler:
         lane.tasks += 1
         task = Task(
             event.task,
-            event.affinity,
+            intern(event.affinity),  # many tasks have the same
             kind,
             size,
             len(self._tasks),
@@ -293,7 +309,7 @@ class Scheduler:
         run = run_on(task, event.worker)
         if run is None:
             raise ValueError(f"task {task.name} is not running{f' on {event.worker}' if event.worker else ''}")
-        self._places.wake(event.at)
+        self._wake(event.at)
         worker = self._places.workers[run.worker]
         self._release(task, run, worker)
         self._learn(task, run, worker, event)
@@ -327,7 +343,7 @@ class Scheduler:
             if event.outcome.success or event.outcome.model_failure:  # the machine did its part
                 worker.strikes, worker.probing = 0, False
             return []
-        if worker.out or event.blame is Blame.PART:
+        if worker.out or event.blame.part:
             return []
         if self._places.now < worker.rests_until and event.blame is Blame.WORKER:
             return []  # one incident (a reboot, say) ends all attempts on a machine: it counts once
@@ -356,10 +372,18 @@ class Scheduler:
         if task.runs and not outcome.success:
             return []  # its other run goes on, and decides
         if goes_on:
+            paused = self._pause(task, worker, event) if event.blame.part else []
             self._wait(task)
-            return []
+            return paused
         others = [Stop(task.name, run.worker) for run in task.runs]
         return [self._finish(task, outcome, reason, worker.name), *others]
+
+    def _pause(self, task: Task, worker: Worker, event: AttemptEnded) -> list[Decision]:
+        """Keep a task off a worker for a while, as the part that has lost it may be the next that is free."""
+        task.parts += 1
+        seconds = pause_after(task.parts, self.policy.quarantine, self.policy.quarantine_limit)
+        self._pauses.add(task, worker.name, self._places.now + seconds)
+        return [Pause(task.name, worker.name, seconds, event.reason)]
 
     def _goes_on(self, task: Task, worker: Worker, event: AttemptEnded) -> bool:
         """Whether a task is to have another attempt."""
@@ -374,7 +398,7 @@ class Scheduler:
         if blamed:
             task.avoid |= {worker.name}
         if blamed or event.prepared is False:
-            task.losses += 1
+            task.losses += event.blame.loss or 1.0
             return task.losses < self.policy.losses
         if event.outcome.model_failure:
             task.failures += 1
@@ -444,10 +468,13 @@ class Scheduler:
         if not self._late.due(len(self._busy)):
             return []
         decisions: list[Decision] = []
+        free = self._places.fastest_first()
         for task in self._late.candidates(self._busy.values()):
-            if not self._has_room():
+            while free and free[0].place is None:
+                del free[0]
+            if not free or not self._has_room():
                 break
-            worker = self._placing.elsewhere(task)
+            worker = self._placing.elsewhere(task, free)
             if worker is not None and self._late.gains(task, worker.name):
                 task.twice = True
                 decisions.append(self._start(task, worker, Stage.WHOLE))

@@ -25,7 +25,11 @@ _NAMED = 50
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One attempt. Times are unix times; ``progress`` is the fraction of the simulated time, 0 to 1."""
+    """One attempt.
+
+    Times are unix times; ``launched`` is the end of its wait, where it waited in its worker's own queue. ``progress``
+    is the fraction of the simulated time, 0 to 1.
+    """
 
     id: str
     plan_number: str
@@ -154,6 +158,13 @@ class CampaignView:
         running = [Runs(a.worker_id, now - (a.launched or now), a.progress, task.expected) for task, a in at_work]
         waiting = [task.expected for task, a in left if a is None or a.doing == "queued"]
         return campaign_eta(over, running, waiting)
+
+
+def queued_seconds(attempt: AttemptView, now: float | None = None) -> float | None:
+    """For how long an attempt waits in its worker's own queue; None when it does not."""
+    if attempt.doing != "queued" or attempt.launched is None:
+        return None
+    return max((time.time() if now is None else now) - attempt.launched, 0.0)
 
 
 def attempt_eta(attempt: AttemptView, now: float | None = None) -> float | None:

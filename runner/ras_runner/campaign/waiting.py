@@ -6,6 +6,7 @@ import heapq
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ras_runner.engines.base import Stage
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
     from ras_runner.outcomes import Outcome
 
 #: Losses, then minus the size: a plan that lost its worker lets others go first, lest one plan that kills workers is
-#: the probe of each. Then the place in the campaign.
-_Order = tuple[int, float, int]
+#: the probe of each. Then the place in the campaign, of which there is one for each task.
+_Entry = tuple[float, float, int, "Task"]
+#: So many tasks that came later are kept apart from those in order, and an eighth as many as there are of these.
+_LATER = 1024
 _NOTHING: frozenset[Any] = frozenset()
+#: Of the tasks of a queue: the workers that cannot run them, those that they are kept off, what they are prepared for,
+#: the kind of their sizes, and whether they want a worker that is not taken away.
+_Key = tuple[frozenset[str], frozenset[str], frozenset[str], str, bool]
 
 
 @dataclass(slots=True)
@@ -50,6 +56,8 @@ class Task:
         losses, failures, preemptions: how often it lost its worker, failed, was taken off a worker.
         prepared: what it is prepared for.
         avoid: workers that have lost it.
+        barred: those of them that it is kept off for a while.
+        parts: how often a part of a worker has lost it.
         runs: its attempts that are under way.
         cancelled: it is to end.
         twice: it has had a second run.
@@ -62,52 +70,68 @@ class Task:
     size: float | None
     seq: int
     lane: Lane
-    losses: int
+    losses: float
     failures: int
     preemptions: int
     prepared: frozenset[str] = _NOTHING
     avoid: frozenset[str] = _NOTHING
+    barred: frozenset[str] = _NOTHING
+    parts: int = 0
     runs: tuple[Run, ...] = ()
     cancelled: bool = False
     twice: bool = False
     outcome: Outcome | None = None
     queue: Queue | None = None
-    entry: tuple[_Order, Task] | None = None
+    entry: _Entry | None = None
 
 
 class Queue:
     """Waiting tasks that can go to the same places, and whose sizes can be compared: the largest first.
 
+    Most come at the beginning: they are put in order once, as a heap of a million is slow to take from.
+
     Attributes:
+        key: all that they have in common.
         lane: the workers that they can run on.
         prepared: what they are prepared for.
-        steady: they want a worker that is not taken away.
         kind: of their sizes.
         live: how many wait.
     """
 
-    __slots__ = ("_heap", "kind", "lane", "live", "prepared", "steady")
+    __slots__ = ("_later", "_ordered", "key", "kind", "lane", "live", "prepared")
 
-    def __init__(self, lane: Lane, prepared: frozenset[str], kind: str, *, steady: bool) -> None:
-        self.lane, self.prepared, self.kind, self.steady = lane, prepared, kind, steady
+    def __init__(self, key: _Key, lane: Lane) -> None:
+        self.key, self.lane = key, lane
+        _, _, self.prepared, self.kind, _ = key
         self.live = 0
-        self._heap: list[tuple[_Order, Task]] = []
+        #: The next one last; and, as a heap, what has come since. Those that wait no longer stay until they come up.
+        self._ordered: list[_Entry] = []
+        self._later: list[_Entry] = []
 
     def push(self, task: Task) -> None:
         """Let a task wait."""
         task.queue = self
-        task.entry = ((task.losses, -(task.size or 0.0), task.seq), task)
-        heapq.heappush(self._heap, task.entry)
+        task.entry = (task.losses, -(task.size or 0.0), task.seq, task)
+        heapq.heappush(self._later, task.entry)
         self.live += 1
 
     def head(self) -> Task:
         """The task that is next; there is one."""
-        while self._heap[0][1].entry is not self._heap[0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][1]
+        ordered, later = self._ordered, self._later
+        if len(later) > _LATER + len(ordered) // 8:
+            ordered.extend(later)
+            ordered.sort(reverse=True)
+            later.clear()
+        while ordered and ordered[-1][3].entry is not ordered[-1]:
+            ordered.pop()
+        while later and later[0][3].entry is not later[0]:
+            heapq.heappop(later)
+        if ordered and not (later and later[0] < ordered[-1]):
+            return ordered[-1][3]
+        return later[0][3]
 
     def __iter__(self) -> Iterator[Task]:
-        return (entry[1] for entry in self._heap if entry[1].entry is entry)
+        return (entry[3] for entry in chain(self._ordered, self._later) if entry[3].entry is entry)
 
 
 class Waiting:
@@ -119,7 +143,7 @@ class Waiting:
 
     def __init__(self, paces: Paces) -> None:
         self._paces = paces
-        self._queues: dict[tuple[frozenset[str], frozenset[str], str, bool], Queue] = {}
+        self._queues: dict[_Key, Queue] = {}
         self.count = 0
 
     def __iter__(self) -> Iterator[Queue]:
@@ -127,10 +151,10 @@ class Waiting:
 
     def put(self, task: Task, *, steady: bool) -> None:
         """Let a task wait for a place."""
-        key = (task.lane.unable, task.prepared, task.kind, steady)
+        key = (task.lane.unable, task.barred, task.prepared, task.kind, steady)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = Queue(task.lane, task.prepared, task.kind, steady=steady)
+            queue = self._queues[key] = Queue(key, task.lane)
         queue.push(task)
         self.count += 1
 
@@ -143,14 +167,20 @@ class Waiting:
         queue.live -= 1
         self.count -= 1
         if not queue.live:
-            del self._queues[queue.lane.unable, queue.prepared, queue.kind, queue.steady]
+            del self._queues[queue.key]
 
     def give(self, wanted: Callable[[Queue], bool], place: Callable[[Task], bool], more: Callable[[], bool]) -> None:
         """Offer tasks in order of their losses, longest first, to ``place``, which takes what finds a place out.
 
         A queue whose task has found none is left alone: no other of it would. ``more`` says whether to go on.
         """
-        heads = [self._rank(queue) for queue in self._queues.values() if wanted(queue)]
+        queues = [queue for queue in self._queues.values() if wanted(queue)]
+        if len(queues) == 1:
+            (queue,) = queues
+            while more() and place(queue.head()) and queue.live:
+                pass
+            return
+        heads = [self._rank(queue) for queue in queues]
         heapq.heapify(heads)
         while heads and more():
             _, _, queue = heads[0]
@@ -167,7 +197,7 @@ class Waiting:
                 found[kind] += queue.live
         return found
 
-    def _rank(self, queue: Queue) -> tuple[tuple[int, float, float], int, Queue]:
+    def _rank(self, queue: Queue) -> tuple[tuple[float, float, float], int, Queue]:
         """Plans of which no length is known go first: they may be the longest."""
         task = queue.head()
         pace = self._paces.pace(queue.kind)

@@ -223,9 +223,19 @@ def _lost(attempt: Attempt) -> Ended:
     """The end of an attempt without exit.json, as what ran it says, or else as its worker's doing."""
     if attempt.ended_as is None:
         return Ended(attempt, Outcome.INFRASTRUCTURE_LOST, lost_reason(attempt), Blame.WORKER)
-    lost = Blame.WORKER_FOR_GOOD if attempt.needs_person else Blame.PART
-    blame = lost if attempt.ended_as is Outcome.INFRASTRUCTURE_LOST else Blame.NOBODY
+    blame = Blame.NOBODY
+    if attempt.ended_as is Outcome.INFRASTRUCTURE_LOST:
+        part = Blame.PART if _has_begun(attempt) else Blame.PART_UNBEGUN
+        blame = Blame.WORKER_FOR_GOOD if attempt.needs_person else part
     return Ended(attempt, attempt.ended_as, f"{attempt.worker.hostname}: run: {attempt.note}", blame)
+
+
+def _has_begun(attempt: Attempt) -> bool:
+    """Whether its run script has claimed the workspace; one that has not never will after this."""
+    try:
+        return not attempt.worker.transport.claim(attempt.folder)
+    except RasRunnerError:  # nobody can tell
+        return True
 
 
 def lost_reason(attempt: Attempt) -> str:

@@ -184,7 +184,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
     """``ras-runner status``."""
     from ras_runner.campaign.costs import campaign_cost
     from ras_runner.campaign.view import campaign_view
-    from ras_runner.cli.live import left_of
+    from ras_runner.cli.live import left_of, why_waiting
 
     journal = open_journal(state_dir)
     view = campaign_view(journal, journal.campaign_id(campaign))
@@ -203,7 +203,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
             t["worker_id"],
             "" if t["progress"] is None else f"{t['progress']:.0%}",
             duration(t["eta_seconds"]),
-            first_line(t["message"]),
+            why_waiting(t["queued_seconds"], t["message"]),
         ]
         for t in tasks
     ]
@@ -219,7 +219,7 @@ def status(campaign: str | None, state_dir: Path | None, *, as_json: bool) -> No
 
 
 def _task_row(task: TaskView, cost: CampaignCost | None) -> dict[str, Any]:
-    from ras_runner.campaign.view import attempt_eta
+    from ras_runner.campaign.view import attempt_eta, queued_seconds
 
     attempt = task.running
     return {
@@ -229,6 +229,7 @@ def _task_row(task: TaskView, cost: CampaignCost | None) -> dict[str, Any]:
         "worker_id": attempt.worker_id if attempt else task.worker_id,
         "progress": attempt.progress if attempt else (1.0 if task.outcome and task.outcome.success else None),
         "eta_seconds": attempt_eta(attempt) if attempt else None,
+        "queued_seconds": queued_seconds(attempt) if attempt else None,
         "message": attempt.message if attempt else task.message,
         "cost": float(cost.plans[task.plan_number]) if cost and task.plan_number in cost.plans else None,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ras_runner.campaign.costs import campaign_cost
 from ras_runner.campaign.journal import Journal
-from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view
+from ras_runner.campaign.view import CampaignView, attempt_eta, campaign_view, queued_seconds
 from ras_runner.cli.output import console, cost_words, duration, first_line, rough, style_of, talk
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def render(view: CampaignView, notes: Sequence[str] = (), cost: str = "", height
             bar if attempt.doing == "running" else Text(attempt.doing, "cyan"),
             f"{attempt.worker_id} slot {attempt.slot}",
             f"{attempt.progress or 0.0:4.0%}",
-            Text(first_line(attempt.message)) if left is None else f"{duration(left)} left",
+            Text(why_waiting(queued_seconds(attempt), attempt.message)) if left is None else f"{duration(left)} left",
         )
     eta = view.eta()
     total = Text.assemble(
@@ -86,6 +86,12 @@ def left_of(eta: Eta) -> str:
     """``about 3 h 10 min left (2 h 40 min to 4 h)``: most likely, and the bounds in 4 of 5 cases."""
     low, high = rough(eta.low), rough(eta.high)
     return f"about {rough(eta.seconds)} left" + (f" ({low} to {high})" if low != high else "")
+
+
+def why_waiting(queued: float | None, message: str) -> str:
+    """``waiting in queue 12 min: job 7_0: no node has room``, or the message alone of a plan that is in no queue."""
+    text = first_line(message)
+    return text if queued is None else f"waiting in queue {rough(queued)}: {text}"
 
 
 class LiveView:

@@ -217,6 +217,8 @@ class SlurmTransport(OnFiles):
     def _status(self, attempt: str, ref: Ref | None, job: Job | None, files: Status) -> Status:
         if files.exit_code is not None:
             self._shared = True
+            if job is not None:
+                self.cluster.nodes.did_well(job.nodes)
             self._over_since.pop(attempt, None)
             if files.exit_code == _KILLED and job is not None and job.state == "RUNNING":
                 self.cluster.look_soon()  # Slurm is about to say whether it ran out of memory
@@ -257,6 +259,10 @@ class SlurmTransport(OnFiles):
             says += f"{_SETTLE_SECONDS:.0f} s later: see that all nodes share it, and can write there"
             needs_person = not self._shared
         ended_as = outcome or Outcome.INFRASTRUCTURE_LOST
+        if ended_as is Outcome.INFRASTRUCTURE_LOST and job.nodes and not needs_person:
+            now = self.cluster.now()
+            if self.cluster.nodes.lost(job.nodes, job.started, now):
+                says += f"; {job.nodes} has lost plans again and again, and gets none for an hour"
         return replace(files, alive=False, note=says, outcome=ended_as, needs_person=needs_person)
 
     def _unknown(self, ref: Ref | None) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ras_runner.errors import OperatorError, TransientError, WorkerError
 from ras_runner.retrying import retrying
 from ras_runner.transports import slurm_jobs as jobs
-from ras_runner.transports.slurm_errors import explain
+from ras_runner.transports.slurm_errors import QueueFullError, explain
+from ras_runner.transports.slurm_nodes import Nodes
 from ras_runner.transports.ssh_programs import BadAnswerError
 from ras_runner.transports.ssh_shell import Done
 
@@ -79,6 +80,7 @@ class Cluster:
 
     def __init__(self, there: Programs, wanted: Wanted, owner: str, facts: Facts) -> None:
         self.there, self.wanted, self.owner, self.facts = there, wanted, owner, facts
+        self.nodes = Nodes()
         self._mutex = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._asked: set[Ref] = set()
@@ -94,13 +96,14 @@ class Cluster:
     def submit(self, batch: str, campaign: str, cores: int, count: int, script: str) -> list[Ref]:
         """Submit an array; its jobs. One whose answer was lost is found by its batch, and not submitted twice.
 
+        It does not go to nodes that have lost one plan after the other, unless Slurm has no others for it.
+
         Raises:
             QueueFullError: no more jobs may be in the queue.
             OperatorError: Slurm refuses.
             TransientError: its controller was away for too long.
         """
         comment = f"ras-runner:{self.owner}:{campaign}"
-        program = jobs.submit_program(self.wanted, cores, batch, comment, count, script)
         doubtful = False
 
         def once() -> int:
@@ -108,7 +111,7 @@ class Cluster:
             if doubtful and (found := self.find([batch])):
                 return int(next(iter(found)).split("_")[0])
             doubtful = True
-            return self._parsed(lambda: jobs.read_submitted(self._run(program, "launch").output), "launch")
+            return self._sbatch(batch, comment, cores, count, script)
 
         job = retrying(once, TransientError, attempts=_TRIES, first=0.5, longest=15.0)
         made = [jobs.Ref(job, index, batch) for index in range(count)]
@@ -117,6 +120,19 @@ class Cluster:
             self._jobs |= {ref.id: jobs.Job(ref.id, "PENDING", jobs.job_name(batch), "None") for ref in made}
         self.look_soon()
         return made
+
+    def _sbatch(self, batch: str, comment: str, cores: int, count: int, script: str) -> int:
+        left_out = self.nodes.left_out(self.now())
+        program = jobs.submit_program(self.wanted, cores, batch, comment, count, script, left_out=left_out)
+        try:
+            return self._parsed(lambda: jobs.read_submitted(self._run(program, "launch").output), "launch")
+        except QueueFullError:
+            raise
+        except OperatorError:
+            if not left_out:
+                raise
+        self.nodes.forget()  # without them there may be no node for it
+        return self._sbatch(batch, comment, cores, count, script)
 
     def find(self, batches: Collection[str]) -> dict[str, Job]:
         """The jobs in the queue that belong to these batches."""

@@ -14,7 +14,7 @@ from ras_runner.transports.slurm_states import STATES, UNKNOWN_STATE, Phase, Sta
 from ras_runner.transports.ssh_programs import MARK, BadAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import PurePath
 
 COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
@@ -61,8 +61,11 @@ class Wanted:
     others: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
 
-    def options(self, cores: int) -> list[str]:
-        """Options of sbatch for a job with so many cores on one node."""
+    def options(self, cores: int, left_out: Collection[str] = ()) -> list[str]:
+        """Options of sbatch for a job with so many cores on one node, which is none of those that are left out."""
+        others = dict(self.others)
+        if left_out:
+            others["exclude"] = ",".join([*filter(None, [others.get("exclude")]), *left_out])
         named = {
             "partition": self.partition,
             "account": self.account,
@@ -73,7 +76,7 @@ class Wanted:
         }
         size = ["--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}"]
         given = [f"--{name}={value}" for name, value in named.items() if value]
-        return size + given + [f"--{name}={value}" if value else f"--{name}" for name, value in self.others.items()]
+        return size + given + [f"--{name}={value}" if value else f"--{name}" for name, value in others.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,15 @@ exec >launch.log 2>&1 </dev/null
 
 
 def submit_program(
-    wanted: Wanted, cores: int, batch: str, comment: str, count: int, script: str, *, test: bool = False
+    wanted: Wanted,
+    cores: int,
+    batch: str,
+    comment: str,
+    count: int,
+    script: str,
+    *,
+    left_out: Collection[str] = (),
+    test: bool = False,
 ) -> str:
     """Submit an array and print its id. With ``test`` nothing is submitted: Slurm says whether it would be taken."""
     options = [
@@ -187,7 +198,7 @@ def submit_program(
         f"--job-name={job_name(batch)}",
         f"--comment={comment}",
         f"--array=0-{count - 1}",
-        *wanted.options(cores),
+        *wanted.options(cores, left_out),
         *(["--test-only"] if test else []),
     ]
     return f"{_HEAD}printf %s {quote(script)} | {join(['sbatch', *options])}\n"

@@ -9,8 +9,8 @@ import pytest
 
 from ras_runner.campaign.eta import Eta, Ran, Runs, campaign_eta
 from ras_runner.campaign.journal import Journal
-from ras_runner.campaign.view import campaign_view
-from ras_runner.cli.live import left_of
+from ras_runner.campaign.view import campaign_view, queued_seconds
+from ras_runner.cli.live import left_of, why_waiting
 
 SPEEDS = {"fast": 2.0, "mid": 1.0, "slow": 0.5}
 
@@ -55,10 +55,22 @@ def test_a_plan_that_waits_in_the_queue_of_its_worker_is_not_overdue(journal: Jo
         journal.record_all("c", [("task-added", task), ("attempt-created", {"attempt": f"a{plan}", **place})])
         journal.record("c", "attempt-launching", at=launched, attempt=f"a{plan}", **staged)
         journal.record("c", "attempt-launched", attempt=f"a{plan}", native_id="")
-    journal.set_waiting("a02", "no node has room")
-    eta = campaign_view(journal, "c").eta(now=1050.0)
+    journal.set_waiting("a02", "no node has room", 0.0)
+    view = campaign_view(journal, "c")
+    eta = view.eta(now=1050.0)
     assert eta is not None
     assert eta.seconds == pytest.approx(150.0, rel=0.01)
+    waits = [(task.state, queued_seconds(task.attempts[0], now=1050.0)) for task in view.tasks]
+    assert waits == [("running", None), ("queued", 1050.0)]
+    assert why_waiting(waits[1][1], "no node has room\n  more") == "waiting in queue 18 min: no node has room"
+    assert why_waiting(waits[0][1], "") == ""
+    # it begins: what it has waited is not what it has computed
+    journal.set_waiting("a02", "", 1040.0)
+    view = campaign_view(journal, "c")
+    eta = view.eta(now=1050.0)
+    assert eta is not None
+    assert eta.seconds == pytest.approx(90.0, rel=0.01)
+    assert [queued_seconds(task.attempts[0], now=1050.0) for task in view.tasks] == [None, None]
 
 
 def halfway(dice: random.Random) -> tuple[float, float, float, float]:

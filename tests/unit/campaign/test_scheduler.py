@@ -16,6 +16,7 @@ from ras_runner.campaign.scheduler import (
     CancelRequested,
     Expecting,
     Finish,
+    Pause,
     Policy,
     Progressed,
     Quarantine,
@@ -60,18 +61,60 @@ def test_longest_expected_plan_first_and_unknown_before_known():
 
 def test_a_part_of_a_worker_that_fails_costs_the_plan_and_not_the_worker():
     """A node of a queue, say: the queue takes plans as before, and a plan that ends every node it gets is given up."""
-    scheduler = Scheduler(Policy(losses=3))
-    decisions = scheduler.handle(WorkerJoined("queue", 2), *tasks("1", "2", "3"))
-    for left in (2, 1):
-        decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "its node failed", Blame.PART))
-        assert [d for d in decisions if isinstance(d, Quarantine)] == []
-        if left == 2:  # it lets others go first
-            assert starts(decisions) == [("3", "queue")]
-            decisions = scheduler.handle(AttemptEnded("3", Outcome.COMPLETED, 1.0))
-        assert starts(decisions) == [("1", "queue")]
-    decisions = scheduler.handle(AttemptEnded("1", LOST, 2.0, "its node failed", Blame.PART))
+    scheduler = Scheduler(Policy(losses=3, quarantine=10.0))
+    scheduler.handle(WorkerJoined("queue", 2), *tasks("1", "2", "3"))
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 0.0, "its node failed", Blame.PART))
+    assert [d for d in decisions if isinstance(d, Quarantine)] == []
+    assert starts(decisions) == [("3", "queue")], "it lets others go first"
+    scheduler.handle(*[AttemptEnded(name, Outcome.COMPLETED, 1.0) for name in "23"])
+    assert starts(scheduler.handle(Tick(10.0))) == [("1", "queue")]
+    scheduler.handle(AttemptEnded("1", LOST, 11.0, "its node failed", Blame.PART))
+    assert starts(scheduler.handle(Tick(51.0))) == [("1", "queue")]
+    decisions = scheduler.handle(AttemptEnded("1", LOST, 52.0, "its node failed", Blame.PART))
     assert finishes(decisions) == {"1": LOST}
     assert scheduler.takes_plans("queue")
+
+
+def test_a_bad_node_does_not_use_up_in_seconds_what_a_plan_may_lose():
+    """The node that fails at once is always the one that is free: it gets the next plan, but not the same again."""
+    scheduler = Scheduler(Policy(quarantine=5.0, quarantine_limit=900.0))
+    names = [str(n) for n in range(20)]
+    decisions = scheduler.handle(WorkerJoined("queue", 1), *tasks(*names), Tick(0.0))
+    now, pauses = 0.0, []
+    while now < 300.0:  # five minutes until somebody, or Slurm, takes the node out
+        for task, _ in starts(decisions):
+            now += 1.0
+            decisions = scheduler.handle(AttemptEnded(task, LOST, now, "its node failed", Blame.PART))
+            pauses += [d.seconds for d in decisions if isinstance(d, Pause) and task == "0"]
+        if not starts(decisions):
+            wake = scheduler.next_wake()
+            assert wake is not None and wake > now
+            now = wake
+            decisions = scheduler.handle(Tick(now))
+        assert finishes(decisions) == {}
+    assert pauses == [5.0, 20.0, 80.0, 320.0]
+    assert not scheduler.done
+
+
+def test_meanwhile_another_worker_may_take_what_a_node_has_lost():
+    scheduler = Scheduler(Policy(quarantine=5.0))
+    scheduler.handle(WorkerJoined("queue", 1), WorkerJoined("desk", 1, 9), *tasks("1", "2"), Tick(0.0))
+    assert starts(scheduler.handle(AttemptEnded("1", LOST, 1.0, "its node failed", Blame.PART))) == []
+    assert starts(scheduler.handle(AttemptEnded("2", Outcome.COMPLETED, 2.0))) == [("1", "desk")]
+
+
+def test_what_a_node_has_lost_before_it_began_is_a_quarter_of_a_loss():
+    scheduler = Scheduler(Policy(losses=2))
+    decisions = scheduler.handle(WorkerJoined("queue", 1), *tasks("1"), Tick(0.0))
+    lost = 0
+    while not scheduler.done:
+        assert starts(decisions) == [("1", "queue")]
+        at, lost = scheduler.next_wake() or 0.0, lost + 1
+        decisions = scheduler.handle(AttemptEnded("1", LOST, at, "its node did not start", Blame.PART_UNBEGUN))
+        if not scheduler.done:
+            decisions = scheduler.handle(Tick(scheduler.next_wake()))
+    assert lost == 8
+    assert finishes(decisions) == {"1": LOST}
 
 
 def test_a_worker_that_has_the_inputs_is_preferred():
@@ -492,6 +535,18 @@ def test_a_plan_runs_twice_only_where_it_is_worth_it():
     assert starts(scheduler.handle(Progressed("1", "slow", 0.5, 1000.0), Tick(1001.0))) == []  # as slow elsewhere
 
 
+def test_a_plan_that_wants_a_steady_worker_gets_its_second_run_on_the_fastest_of_these():
+    """Though a spot machine, which may be taken away once more, is faster still."""
+    scheduler = Scheduler(Policy(second_saves=10.0))
+    scheduler.handle(Tick(0.0), WorkerJoined("slow", 1))
+    for n in range(4):
+        scheduler.handle(TaskAdded(f"s{n}", 100.0))
+        scheduler.handle(AttemptEnded(f"s{n}", Outcome.COMPLETED, 0.0, seconds=400.0))
+    assert starts(scheduler.handle(TaskAdded("late", 100.0, preemptions=2))) == [("late", "slow")]
+    free = [WorkerJoined("spot", 1, steady=False), WorkerJoined("near", 1, 1), WorkerJoined("far", 1, 2)]
+    assert starts(scheduler.handle(*free)) == [("late", "near")]
+
+
 def test_progress_tells_that_a_faster_worker_would_be_done_sooner():
     scheduler = Scheduler()
     scheduler.handle(Tick(0.0), WorkerJoined("slow", 1), WorkerJoined("fast", 1, 1))
@@ -563,6 +618,8 @@ class Campaign(RuleBasedStateMachine):
         self.unable: dict[str, frozenset[str]] = {}
         self.ended: dict[str, Outcome] = {}
         self.now = 0.0
+        #: (task, worker) -> until when it is not tried there.
+        self.pauses: dict[tuple[str, str], float] = {}
 
     def feed(self, *events) -> None:
         for decision in self.scheduler.handle(*events):
@@ -575,6 +632,7 @@ class Campaign(RuleBasedStateMachine):
                     assert (task, worker) not in self.held, "a task runs twice on one worker"
                     assert 0 <= slot < self.slots[worker]
                     assert worker not in self.unable[task], "a task runs where it cannot"
+                    assert self.pauses.get((task, worker), self.now) <= self.now, "a task runs where it is to pause"
                     assert worker not in self.left, "a task starts on a worker that has left"
                     running_there = [s for w, s in used if w == worker and s < self.slots[worker]]
                     assert len(running_there) < self.slots[worker]
@@ -589,6 +647,9 @@ class Campaign(RuleBasedStateMachine):
                     assert self.runs(task)
                 case Quarantine(worker):
                     assert worker not in self.left
+                case Pause(task, worker, seconds):
+                    assert task not in self.ended
+                    self.pauses[task, worker] = self.now + seconds
 
     def runs(self, task: str) -> list[str]:
         return [worker for name, worker in self.held if name == task]

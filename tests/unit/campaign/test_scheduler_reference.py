@@ -77,7 +77,7 @@ class PlainScheduler(Scheduler):
             workers = [w for w in workers if w.steady]
         now = self._places.now
         return min(
-            (w for w in workers if w.room(now)),
+            (w for w in workers if w.room(now) and w.name not in task.barred),
             key=lambda w: (
                 w.name in task.avoid,
                 w.priority,

@@ -223,3 +223,56 @@ def test_the_queue_is_asked_less_and_less_often(bench: Bench, monkeypatch: pytes
         clock[0] += 1.0
         bench.transport.poll(probe)
     assert 180 <= len(bench.slurm.programs) - before <= 190  # every 20 s
+
+
+def look_anew(bench: Bench, row: str) -> Status:
+    """A look at a job that has never been seen before."""
+    bench.cluster._jobs = {}
+    bench.transport = SlurmTransport(bench.transport.files, bench.cluster)
+    return bench.look(row)
+
+
+def lose(bench: Bench, node: str, began: float) -> str:
+    """A plan is lost on a node; what is said of it."""
+    status = look_anew(bench, f"NODE_FAIL|{NOW - 60}|{began:.0f}|0|{node}|NAME|None")
+    assert f"on {node}: its node failed" in status.note
+    return status.note
+
+
+def submitted(bench: Bench) -> str:
+    """The last command of sbatch."""
+    bench.slurm.room = 1
+    bench.cluster.submit("ab12", "c", 1, 1, "#!/bin/sh")
+    return next(program for program in reversed(bench.slurm.programs) if "| sbatch" in program)
+
+
+def test_a_node_that_loses_one_plan_after_the_other_gets_no_more(bench: Bench):
+    assert "gets none" not in lose(bench, "n1", NOW - 50)
+    assert "gets none" not in lose(bench, "n1", NOW - 40), "they ran side by side: it is one incident"
+    assert "exclude" not in submitted(bench)
+    assert "n1 has lost plans again and again, and gets none for an hour" in lose(bench, "n1", NOW + 1)
+    assert "gets none" not in lose(bench, "n2", NOW + 1)
+    assert submitted(bench).split()[-1] == "--exclude=n1"
+
+
+def test_a_node_that_does_well_is_not_left_out(bench: Bench):
+    lose(bench, "n1", NOW - 50)
+    bench.end(0)
+    assert look_anew(bench, f"COMPLETED|{NOW - 60}|{NOW - 20}|0|n1|NAME|None").exit_code == 0
+    (bench.folder / "exit.json").unlink()
+    assert "gets none" not in lose(bench, "n1", NOW + 1)
+
+
+def test_where_all_nodes_would_be_left_out_none_is(bench: Bench):
+    bench.cluster.wanted = Wanted(others={"exclude": "n9"})
+    for began in (NOW - 50, NOW + 1):
+        lose(bench, "n1", began)
+    run = bench.slurm.run
+
+    def refuses(program: str, *, step: str, limit: float = 60.0) -> Done:
+        if "--exclude=n9,n1" in program:
+            return Done(1, b"", "sbatch: error: Requested node configuration is not available")
+        return run(program, step=step, limit=limit)
+
+    bench.slurm.run = refuses  # type: ignore[method-assign]
+    assert submitted(bench).split()[-1] == "--exclude=n9"
