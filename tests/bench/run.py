@@ -1,4 +1,4 @@
-"""What the runner itself costs, beside its closest peer: writes docs/benchmarks.md. `make bench`; about ten minutes.
+"""What the runner itself costs, beside its closest peer: writes docs/benchmarks.md. `make bench`; about twenty minutes.
 
 The engine takes no time, so that all of the measured time is the runner's. See ``setting.py`` for what is measured on,
 ``measure.py`` for how. ``--quick`` measures ten plans without the peer, and writes nothing.
@@ -196,6 +196,12 @@ def measure_remote() -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def measure_large() -> str:
+    """The section of a campaign of 10,000 plans."""
+    script = Path(__file__).with_name("large.py")
+    return subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, check=True, encoding="utf-8").stdout
+
+
 def quick(bench: Bench) -> int:
     """Ten plans and their rerun; 0 when all is as it must be."""
     first, again = bench.run(QUICK_CASES[0])
@@ -204,7 +210,7 @@ def quick(bench: Bench) -> int:
     return 0 if good and again.staged == again.engine_runs == 0 else 1
 
 
-def full(bench: Bench, method: str, remote: dict[str, Any]) -> int:
+def full(bench: Bench, method: str, remote: dict[str, Any], large: str) -> int:
     """Everything; writes docs/benchmarks.md."""
     missing: dict[str, str] = {}
     try:
@@ -213,7 +219,7 @@ def full(bench: Bench, method: str, remote: dict[str, Any]) -> int:
         missing[PEER] = str(error)
     rows = measure_all(bench, (*OUR_CASES, *PEER_CASES), missing)
     figures = Figures(rows, method, bench.engine_alone(99), bench.help_times(), missing.get(PEER, ""), remote)
-    text = document(figures) + windows_section(bench.folder)
+    text = document(figures) + f"\n{large}" + windows_section(bench.folder)
     (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)
     return 0
@@ -237,13 +243,14 @@ def main() -> int:
     options = parser.parse_args()
     # before this process takes in what others leave: daemons do not belong to a measurement
     remote = {} if options.quick else measure_remote()
+    large = "" if options.quick else measure_large()
     try:
         become_subreaper()
         with temporary_folder() as folder:
             method = check_method(folder / "check.log")
             print(f"self-check: {method}", flush=True)
             bench = Bench(folder, build_engine(folder), {OURS: Path(sys.executable)})
-            return quick(bench) if options.quick else full(bench, method, remote)
+            return quick(bench) if options.quick else full(bench, method, remote, large)
     except MeasureError as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 2
