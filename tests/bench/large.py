@@ -29,7 +29,7 @@ from ras_runner.hecras.example import write_example_project
 
 SLOTS = 4
 _LOOK = 0.2
-_LIMIT = 900.0
+_LIMIT = 1800.0
 _MB = 1e6
 #: CPU a plan may be so much dearer in the last tenth than in the first: load alone makes it vary by a fifth here.
 _FLAT = 1.25
