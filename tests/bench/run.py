@@ -1,4 +1,4 @@
-"""What the runner costs, beside others: writes docs/benchmarks.md. ``make bench``; about fifteen minutes.
+"""What the runner costs, beside others: writes docs/benchmarks.md. ``make bench``; about twenty minutes.
 
 Each part is a program of its own beside this one: what one starts is not among the descendants that another waits for.
 It prints its part of the page. ``--only throughput,pool`` measures these anew and leaves the others as they are;
@@ -18,7 +18,7 @@ from page import machine, with_part
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
 #: Parts in the order of the page; each is the program of its name.
-PARTS = ("overhead", "throughput", "pool", "remote", "windows")
+PARTS = ("overhead", "throughput", "pool", "large", "remote", "windows")
 
 
 def measure(part: str) -> bool:

@@ -216,6 +216,7 @@ def test_a_list_of_one_project_or_of_the_same_twice_is_that_project(two: list[Pa
         ({}, "no project was chosen"),
         ({7: "1"}, "a int, which has no project_folder"),
         (["x"], "'x' is not a plan number"),
+        (7.5, "'7.5' is not a plan number"),
     ],
 )
 def test_plans_that_several_projects_do_not_have_are_refused(two, worker, tmp_path: Path, plans, message: str):

@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,8 +26,6 @@ from ras_runner.outcomes import Outcome
 from ras_runner.workers.group import plan_runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ras_runner.campaign.journal import Journal
     from ras_runner.hecras.inputs import PlanInputs
     from ras_runner.hecras.plan import Plan
@@ -99,8 +97,8 @@ def select_plans(project: Project, plans: PlanNumbers) -> list[Plan]:
     Raises:
         InputError: a number that is not a plan of the project; the message lists those that are.
     """
-    given = [plans] if isinstance(plans, str | int) else plans
-    if given is None or list(given) == ["all"]:
+    given = plans if isinstance(plans, Iterable) and not isinstance(plans, str) else [plans]
+    if plans is None or list(given) == ["all"]:
         return project.plans()
     wanted = [part for plan in given for part in str(plan).split(",")]
     numbers = list(dict.fromkeys(plan_number(text) for text in wanted if text.strip()))
