@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# two processes share the tests (tests/side_by_side.py); one runs what is asked for: make test PYTEST="-k name"
-PYTEST := -n 2
+# Two processes share the tests (tests/side_by_side.py). One runs what is asked for: make test PYTEST="-k name"
+PYTEST := -n 2 --durations=20
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: help demo test lint types types-linux types-win32 bench simulate clean

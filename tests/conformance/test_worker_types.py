@@ -37,6 +37,7 @@ class WorkerType:
         markers: of its tests, after spaces.
         runner: runs the commands, and knows where its engines run.
         megabytes: of a large input and of a large result.
+        limit: minutes that are enough for a plan while others keep this machine busy.
     """
 
     group: str
@@ -44,6 +45,7 @@ class WorkerType:
     markers: str = ""
     runner: type[Runner] = Runner
     megabytes: tuple[int, int] = (300, 200)
+    limit: float = 0.08
 
 
 def dask_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
@@ -87,11 +89,11 @@ WORKER_TYPES = {
     "docker": WorkerType("docker_workers", docker_variables, "docker"),
     "docker-ssh": WorkerType("docker_workers", docker_ssh_variables, "docker ssh"),
     "local": WorkerType("local", lambda request, folder: {}),
-    "psexec": WorkerType("windows_workers", psexec_variables, "windows", WindowsRunner, (100, 60)),
+    "psexec": WorkerType("windows_workers", psexec_variables, "windows", WindowsRunner, (100, 60), 0.2),
     "slurm": WorkerType("slurm_workers", slurm_variables, "slurm"),
     "ssh": WorkerType("ssh_workers", ssh_variables, "ssh"),
     # all that goes through WinRM goes as text in small messages, and the simulated host takes its time for each
-    "winrm": WorkerType("windows_workers", winrm_variables, "windows", WinRmRunner, (30, 20)),
+    "winrm": WorkerType("windows_workers", winrm_variables, "windows", WinRmRunner, (30, 20), 0.2),
 }
 
 
@@ -154,9 +156,10 @@ def test_each_way_to_fail(worker: Runner, project: Project):
 
 
 @pytest.mark.parametrize("worker", SIMPLE_ROWS, indirect=True)
-def test_time_limit(worker: Runner, project: Project):
+def test_time_limit(worker: Runner, project: Project, request: pytest.FixtureRequest):
+    limit = WORKER_TYPES[request.node.callspec.params["worker"]].limit
     worker.environment["RAS_STANDIN_FAULT"] = "p01=hang:0.2"
-    results = worker.execute(project.folder, "--plans", "1,2", "--timeout", "0.08", code=1)
+    results = worker.execute(project.folder, "--plans", "1,2", "--timeout", limit, code=1)
     assert outcomes(results) == {"01": "timed-out", "02": "completed"}
     worker.check_no_engine_runs()
 

@@ -87,7 +87,7 @@ def _in_container(client, container: str, command: str) -> str:
 
 def test_failures_say_why_and_leave_no_container(docker_runner: DockerRunner, project: Project):
     docker_runner.environment["RAS_STANDIN_FAULT"] = "p01=crash,p02=hang,p03=unstable"
-    results = docker_runner.execute(project.folder, "--plans", "1,2,3", "--timeout", "0.05", code=1)
+    results = docker_runner.execute(project.folder, "--plans", "1,2,3", "--timeout", "0.1", code=1)
     assert [r["outcome"] for r in results] == ["engine-error", "timed-out", "unstable"]
     assert "157" in results[0]["error_message"]
     assert docker_runner.daemon.containers() == []

@@ -176,7 +176,7 @@ def test_an_image(slurm: SlurmRunner, project: Project, tmp_path: Path, monkeypa
     (failed,) = slurm.execute(project.folder, "--plans", "1", code=2)
     assert "neither apptainer nor singularity" in failed["error_message"]
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin:/usr/sbin")
-    results = slurm.execute(project.folder, "--plans", "1,2", "--timeout", "0.05", code=1)
+    results = slurm.execute(project.folder, "--plans", "1,2", "--timeout", "0.1", code=1)
     assert [r["outcome"] for r in results] == ["completed", "timed-out"]
     slurm.check_no_engine_runs()
 

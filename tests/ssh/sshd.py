@@ -62,7 +62,7 @@ class Sshd:
             self.process = subprocess.Popen(
                 [*self.command, sshd, "-D", "-e", "-f", self.folder / "sshd_config"], stdout=log, stderr=log
             )
-        wait_until(self._answers, f"sshd answers (see {self.folder}/sshd.log)", 15)
+        wait_until(self._answers, f"sshd answers (see {self.folder}/sshd.log)")
 
     def _write_config(self) -> None:
         lines = {

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +102,10 @@ def test_a_port_that_refuses_and_a_name_that_is_none(sshd: Sshd, tmp_path: Path)
 def test_a_host_that_accepts_and_then_says_nothing(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert ssh_login.CONNECT_SECONDS == 15.0
     for module in (ssh_login, ssh_connection):
-        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
         said = refused(tmp_path, sshd, WorkerError, port=silent.getsockname()[1])
-    assert "nothing useful came" in said
-    assert time.monotonic() - started < 5.0
+    assert "nothing useful came" in said and "within 1 s" in said
 
 
 def test_a_server_that_is_no_ssh_server(sshd: Sshd, tmp_path: Path):

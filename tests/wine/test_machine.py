@@ -51,7 +51,7 @@ def test_timeout_ends_the_program_and_what_it_started(windows: Windows) -> None:
     start = "import subprocess, sys\nsubprocess.Popen([sys.executable, 'child.py'], creationflags=8)"
     code = f"{start}\n{loop.format('-parent')}"
     with pytest.raises(subprocess.TimeoutExpired):
-        windows.python("-c", code, timeout=3)
+        windows.python("-c", code, timeout=8)
     assert (windows.folder / "started-child").exists()
     assert windows.running() == []
 

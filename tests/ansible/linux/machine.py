@@ -155,7 +155,7 @@ def running_machine(folder: Path, lower: Path) -> Iterator[Machine]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     machine = Machine(folder, lower, port, process)
     try:
-        wait_until(lambda: _answers(port) or process.poll() is not None, "the machine's sshd answers", 20)
+        wait_until(lambda: _answers(port) or process.poll() is not None, "the machine's sshd answers")
         if process.poll() is not None:
             raise MachineUnavailable((folder / "sshd.log").read_text("utf-8", "replace"))
         yield machine

@@ -60,7 +60,7 @@ class Smbd:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until(self._answers, f"smbd answers (see {self.folder}/l/log)", 15)
+        wait_until(self._answers, f"smbd answers (see {self.folder}/l/log)")
         self.pipes.mkdir(parents=True, exist_ok=True)
 
     def write_config(self) -> None:
