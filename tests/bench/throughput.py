@@ -96,9 +96,9 @@ class Bench:
         listed.write_text("".join(f"{folder}\n{folder.parent.name}\n" for folder in folders), encoding="utf-8")
         return ["xargs", "-a", str(listed), "-P", str(SLOTS), "-n", "2", "sh", "-c", script]
 
-    def runs(self, engine: Path | None = None) -> str:
+    def runs(self) -> str:
         """The engine's command line in such a script."""
-        return f'{quote(str(engine or self.engine))} -c Muncie.prj "Muncie.p$1"'
+        return f'{quote(str(self.engine))} -c Muncie.prj "Muncie.p$1"'
 
     def add(self, row: Row) -> None:
         """Take a row."""
@@ -235,16 +235,15 @@ side: of the daemons, and of all that they started (run scripts, containers and 
 
 
 def main() -> int:
-    """Measure the places that the arguments name, or all."""
-    chosen = sys.argv[1:] or list(PLACES)
+    """Measure; 2 with the reason when it cannot be."""
     try:
         become_subreaper()
         with places.short_folder() as folder:
             check_method(folder / "check.log")
             bench = Bench(folder)
-            for name in chosen:
+            for name, measure in PLACES.items():
                 try:
-                    PLACES[name](bench)
+                    measure(bench)
                 except places.UNAVAILABLE as reason:
                     bench.missing[name] = str(reason)
             print(document(bench))
