@@ -6,6 +6,7 @@ what is compared with: two cores do all of it.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,7 +145,10 @@ def on_docker(bench: Bench) -> None:
         engine_image(daemon, _IMAGE, inside.read_bytes(), {IMAGE_RESULTS.name: bench.results})
         options = f'--rm --network none --user 0:0 -v "$0":/w/p -w /w/p --entrypoint {IMAGE_ENGINE}'
         script = f'exec docker -H {daemon.host} run {options} {_IMAGE} -c Muncie.prj "Muncie.p$1"'
-        bench.plain("docker", f"{XARGS} docker run", "runs a container", lambda f: bench.xargs(f, script))
+        if shutil.which("docker"):
+            bench.plain("docker", f"{XARGS} docker run", "runs a container", lambda f: bench.xargs(f, script))
+        else:
+            bench.missing["docker run"] = "the command docker is not installed"
         given = {"docker_image": _IMAGE, "cores_total": SLOTS}
         bench.ours("docker", lambda folder: daemon.parameters(folder, **given))
 
