@@ -210,9 +210,11 @@ class Run:
     cpu: float
     attempts: Mapping[str, Sequence[tuple[float, float]]]
 
-    def share(self, one: Machine) -> float:
-        """How much of the time of a worker's slots its engines ran."""
-        return sum(slept for _, slept in self.attempts.get(one.kind, ())) / (one.slots * self.between)
+    def share(self, one: Machine) -> str:
+        """How much of the time of a worker's slots a plan was there, and how much of it its engine ran."""
+        times = self.attempts.get(one.kind, ())
+        whole, slept = sum(time for time, _ in times), sum(time for _, time in times)
+        return f"{whole / (one.slots * self.between):.0%} ({slept / (one.slots * self.between):.0%})"
 
     def added(self, one: Machine) -> float:
         """Median of the seconds that a plan was on a worker without its engine."""
@@ -254,14 +256,14 @@ def document(study: Study, runs: Mapping[str, Run]) -> str:
     for name, makespan in without_overhead(work, list(study.guessed.values())):
         rows.append((f"{name}, computed, nothing costs time", "-", f"{makespan / bound:.3f}", "-"))
     who = table(("who", "succeeded", "makespan / bound", "whole command / bound"), rows)
-    head = ("worker", "slots", "speed", *(f"plans, {name}" for name in runs), "engines ran, of the slots' time")
+    head = ("worker", "slots", "speed", *(f"plans, {name}" for name in runs), *(f"in use, {name}" for name in runs))
     workers = [
         (
             one.kind,
             str(one.slots),
             f"{one.speed:g}",
             *(str(len(run.attempts.get(one.kind, ()))) for run in runs.values()),
-            ", ".join(f"{run.share(one):.0%}" for run in runs.values()),
+            *(run.share(one) for run in runs.values()),
             ", ".join(f"{run.added(one):.2f} s" for run in runs.values()),
         )
         for one in POOL
@@ -283,8 +285,9 @@ made to the end of the last, by the journal; the whole command also starts, read
 "Computed": the same plans on the same slots on the virtual clock of `tests/simulate`, where only engines take time. Its
 scheduler is the one of the real runs, and is told the sizes as seconds at speed 1.
 
-Added to a plan: seconds from the making of its attempt to the end, less those that its engine slept (median): staging,
-launch, the wait for the next look, verifying, publishing. It does not grow with the plan."""
+In use: how much of the time of its slots a plan was there, and (in brackets) how much of it its engine ran. Added to a
+plan: seconds from the making of its attempt to the end, less those that its engine slept (median): staging, launch, the
+wait for the next look, verifying, publishing. It does not grow with the plan, but with the load of the machine."""
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ what is compared with: two cores do all of it.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,9 +97,9 @@ class Bench:
         listed.write_text("".join(f"{folder}\n{folder.parent.name}\n" for folder in folders), encoding="utf-8")
         return ["xargs", "-a", str(listed), "-P", str(SLOTS), "-n", "2", "sh", "-c", script]
 
-    def runs(self, engine: Path | None = None) -> str:
+    def runs(self) -> str:
         """The engine's command line in such a script."""
-        return f'{quote(str(engine or self.engine))} -c Muncie.prj "Muncie.p$1"'
+        return f'{quote(str(self.engine))} -c Muncie.prj "Muncie.p$1"'
 
     def add(self, row: Row) -> None:
         """Take a row."""
@@ -144,7 +145,10 @@ def on_docker(bench: Bench) -> None:
         engine_image(daemon, _IMAGE, inside.read_bytes(), {IMAGE_RESULTS.name: bench.results})
         options = f'--rm --network none --user 0:0 -v "$0":/w/p -w /w/p --entrypoint {IMAGE_ENGINE}'
         script = f'exec docker -H {daemon.host} run {options} {_IMAGE} -c Muncie.prj "Muncie.p$1"'
-        bench.plain("docker", f"{XARGS} docker run", "runs a container", lambda f: bench.xargs(f, script))
+        if shutil.which("docker"):
+            bench.plain("docker", f"{XARGS} docker run", "runs a container", lambda f: bench.xargs(f, script))
+        else:
+            bench.missing["docker run"] = "the command docker is not installed"
         given = {"docker_image": _IMAGE, "cores_total": SLOTS}
         bench.ours("docker", lambda folder: daemon.parameters(folder, **given))
 
@@ -235,16 +239,15 @@ side: of the daemons, and of all that they started (run scripts, containers and 
 
 
 def main() -> int:
-    """Measure the places that the arguments name, or all."""
-    chosen = sys.argv[1:] or list(PLACES)
+    """Measure; 2 with the reason when it cannot be."""
     try:
         become_subreaper()
         with places.short_folder() as folder:
             check_method(folder / "check.log")
             bench = Bench(folder)
-            for name in chosen:
+            for name, measure in PLACES.items():
                 try:
-                    PLACES[name](bench)
+                    measure(bench)
                 except places.UNAVAILABLE as reason:
                     bench.missing[name] = str(reason)
             print(document(bench))

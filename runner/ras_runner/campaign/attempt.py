@@ -26,7 +26,7 @@ from ras_runner.transports.base import Probe, Upload
 from ras_runner.transports.windows_names import check_windows_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ras_runner.campaign.journal import Journal
     from ras_runner.campaign.prepared import PreparedStore
@@ -290,24 +290,25 @@ class Verified:
     digest: str = ""
 
 
-def verify(attempt: Attempt, exit_code: int | None, scratch: Path) -> Verified:
+def verify(attempt: Attempt, exit_code: int | None, scratch: Path, streams: Mapping[str, bytes]) -> Verified:
     """Read the outcome from the workspace of an attempt that has ended.
 
     Args:
         attempt: the attempt.
         exit_code: from its exit.json.
         scratch: a folder on this machine for results of remote workers.
+        streams: the ends of those that have been read already, by name.
     """
     transport, plan, name = attempt.worker.transport, attempt.plan, attempt.staged_name
     sides, result = side_results(plan, name), result_name(plan, name)
     patterns = (*sides, glob.escape(result))
     collected = transport.collect(attempt.probe(), attempt.staged_folder, patterns, scratch)
     folder = collected.folder
-    streams = [
-        (transport.read(attempt.folder / stream, last=_STREAM_TAIL) or b"").decode("utf-8", "replace")
-        for stream in ("stdout.log", "stderr.log")
-    ]
-    run = EngineRun(name, exit_code, attempt.launched - _CLOCK_GRAIN, *streams)
+    said = []
+    for stream in ("stdout.log", "stderr.log"):
+        data = streams[stream] if stream in streams else transport.read(attempt.folder / stream, last=_STREAM_TAIL)
+        said.append((data or b"").decode("utf-8", "replace"))
+    run = EngineRun(name, exit_code, attempt.launched - _CLOCK_GRAIN, *said)
     summary = attempt.worker.engine.outcome(folder, plan, run)
     if not summary.outcome.success:
         return Verified(summary, {})
@@ -331,13 +332,19 @@ def _published_name(name: str, staged: str, project: str) -> str:
     return project + name[len(staged) :] if name.startswith(staged) else name
 
 
-def keep_log(attempt: Attempt, log: Path) -> None:
-    """Keep the ends of an attempt's streams where ``ras-runner logs`` finds them after the workspace is gone."""
-    parts = []
+def keep_log(attempt: Attempt, log: Path) -> dict[str, bytes]:
+    """Keep the ends of an attempt's streams where ``ras-runner logs`` finds them after the workspace is gone.
+
+    Returns:
+        The last of each stream by name, for :func:`verify`: it is fetched once.
+    """
+    parts, streams = [], {}
     for stream in ("stdout.log", "stderr.log", "launch.log"):
         data = attempt.worker.transport.read(attempt.folder / stream, last=_LOG_BYTES)
+        streams[stream] = (data or b"")[-_STREAM_TAIL:]
         if data:
             parts.append(b"" if stream == "stdout.log" else f"--- {stream}\n".encode())
             parts.append(data)
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"".join(parts))
+    return streams

@@ -121,10 +121,11 @@ class Work:
         return Ended(attempt, Outcome.CANCELLED, attempt.stopping)
 
     def _finish(self, attempt: Attempt, exit_code: int | None) -> Report:
+        streams: dict[str, bytes] = {}
         with contextlib.suppress(OSError, RasRunnerError):  # a log that cannot be kept is no reason to lose a result
-            keep_log(attempt, self.log_path(attempt.id))
+            streams = keep_log(attempt, self.log_path(attempt.id))
         try:
-            verified = self._verified(attempt, exit_code)
+            verified = self._verified(attempt, exit_code, streams)
             summary = verified.summary
             # a first stage that ran on to the end of the plan is judged as a whole run
             left_none = not attempt.stopping and summary.problem is Problem.MISSING
@@ -164,9 +165,9 @@ class Work:
     def _scratch(self) -> Path:
         return self.journal.state_dir / "scratch"
 
-    def _verified(self, attempt: Attempt, exit_code: int | None) -> Verified:
+    def _verified(self, attempt: Attempt, exit_code: int | None, streams: dict[str, bytes]) -> Verified:
         scratch = self._scratch / attempt.id
-        return self._patiently(lambda: verify(attempt, exit_code, scratch))
+        return self._patiently(lambda: verify(attempt, exit_code, scratch, streams))
 
     @staticmethod
     def _patiently(read: Callable[[], T]) -> T:

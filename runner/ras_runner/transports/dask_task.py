@@ -18,7 +18,8 @@ from ras_runner._version import __version__
 
 #: Files in an attempt's folder: who runs it; that it is to stop; that nothing of it runs any more, and why.
 RUN_BY, STOP, OVER = "dask.json", "stop", "over.json"
-_LOOK_SECONDS = 0.1
+#: Bounds of the time between two looks of the guard, seconds: short for a run that ends at once.
+_LOOK_FIRST, _LOOK_LAST = 0.01, 0.1
 
 
 def facts(folder: str, probe: str, programs: list[str]) -> dict[str, object]:
@@ -84,7 +85,7 @@ def guard(attempt: str, folder: str, script: str) -> None:
     threading.Thread(target=_until_end, args=(orphaned,), daemon=True).start()
     child = oscalls.start_script(attempt, here, script)
     identity = oscalls.native_id(child.pid)
-    reason = ""
+    reason, pause = "", _LOOK_FIRST
     while child.poll() is None or oscalls.attempt_processes(attempt, identity):
         if orphaned.is_set():
             reason = f"the Dask worker that ran it has ended ({_run_by(here)})"
@@ -92,7 +93,8 @@ def guard(attempt: str, folder: str, script: str) -> None:
             reason = "stopped"
         if reason:
             oscalls.stop_attempt(attempt, identity)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(pause)
+        pause = min(1.3 * pause, _LOOK_LAST)
     _write(here / OVER, {"reason": reason})
 
 
