@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import ntpath
+import re
 import zipfile
 from typing import Any
 
@@ -17,7 +18,15 @@ from tests.simulators.ansible_windows.machine import Machine, ModuleFailedError,
 from tests.simulators.ansible_windows.modules import Result, module
 from tests.simulators.ansible_windows.scripts import Answer, script
 
-_FILES = ("start.py", "worker.json", "installed.txt", r"config\dask.yaml", r"tls\ca.pem", r"tls\cert.pem", r"tls\key.pem")
+_FILES = (
+    "start.py",
+    "worker.json",
+    "installed.txt",
+    r"config\dask.yaml",
+    r"tls\ca.pem",
+    r"tls\cert.pem",
+    r"tls\key.pem",
+)
 
 
 @module("community.windows.win_scheduled_task")
@@ -138,12 +147,16 @@ def python(machine: Machine, argv: list[str], chdir: str | None) -> Result:
         raise ModuleFailedError(f"simulator: Python does not do this here: {argv}")
     lines = machine.read(ntpath.join(chdir or "", argv[argv.index("--requirement") + 1])).decode().splitlines()
     wheels = [entry["path"] for entry in machine.children(ntpath.join(chdir or "", "wheels"))]
-    packages = [line.split("[")[0].split("=")[0] for line in lines if line and line[0] not in "#-"]
-    lacking = [name for name in packages if not any(f"\\{name.replace('-', '_')}-" in wheel for wheel in wheels)]
-    if "--no-index" in lines and lacking:
+    packages = [re.split(r"\[|==", line)[0] for line in lines if line and line[0] not in "#-"]
+    own = [ntpath.normpath(ntpath.join(chdir or "", name)) for name in packages if name.startswith("./")]
+    named = [name for name in packages if not name.startswith("./")]
+    lacking = [name for name in named if not any(f"\\{name.replace('-', '_')}-" in wheel for wheel in wheels)]
+    if "--no-index" not in lines:
+        lacking = []
+    if lacking := [*lacking, *(path for path in own if machine.entry(path) is None)]:
         return done | {"rc": 1, "stderr": f"ERROR: No matching distribution found for {lacking[0]}"}
     site = ntpath.join(ntpath.dirname(ntpath.dirname(argv[0])), "Lib", "site-packages")
     machine.make_folder(site)
     for name in packages:
-        machine.write(ntpath.join(site, name), b"installed")
+        machine.write(ntpath.join(site, ntpath.basename(name)), b"installed")
     return done
