@@ -2,7 +2,8 @@
 
 The state's tables (all names are compared as Windows does, without regard to case):
 registry (key -> values), services, users, groups, rights, shares, acls, firewall, files, capabilities, certificates,
-listeners, secrets (LSA), sessions, scheduled_tasks, and facts about the machine. ``faults`` holds what is wrong with it:
+listeners, secrets (LSA), sessions, scheduled_tasks, and facts about the machine. ``faults`` holds what is wrong with
+it:
 
 - ``policy``: what a domain's policy puts back at every refresh: ``rights`` and ``registry``.
 - ``no_domain_controller``: no policy can be fetched.

@@ -1,7 +1,7 @@
 """Scheduled tasks, and the one program that a role starts by them: a Dask worker, as far as its start file tells.
 
-A task in ``scheduled_tasks`` has ``settings`` (what the role asked for) and ``run``: None, or the session it runs in and
-a hash of the files that it was started with.
+A task in ``scheduled_tasks`` has ``settings`` (what the role asked for) and ``run``: None, or the session it runs in
+and a hash of the files that it was started with.
 """
 
 from __future__ import annotations
