@@ -112,7 +112,7 @@ class Fleet:
         return {"hecras_windows_installer": str(file), "hecras_windows_checksum": checksum}
 
     def dask(self) -> dict[str, Any]:
-        """Variables of a machine of a Dask cluster, and the files on the controller that they name."""
+        """Variables of a machine of a Dask cluster, and the files that they name, below where Ansible starts."""
         archive, wheels = self.folder / "python.3.13.9.nupkg", self.folder / "wheels"
         if not wheels.exists():
             wheels.mkdir()
@@ -124,11 +124,11 @@ class Fleet:
                 self.folder.joinpath(f"{name}.pem").write_text(f"the PEM of {name}\n", encoding="utf-8")
         return {
             "windows_dask_worker_scheduler": "tls://192.0.2.5:8786",
-            "windows_dask_worker_archive": str(archive),
+            "windows_dask_worker_archive": archive.name,
             "windows_dask_worker_checksum": hashlib.sha256(archive.read_bytes()).hexdigest(),
-            "windows_dask_worker_wheels": str(wheels),
+            "windows_dask_worker_wheels": wheels.name,
             "windows_dask_worker_start_seconds": 1,
-            **{f"windows_dask_worker_tls_{name}": str(self.folder / f"{name}.pem") for name in ("ca", "cert", "key")},
+            **{f"windows_dask_worker_tls_{name}": f"{name}.pem" for name in ("ca", "cert", "key")},
         }
 
     def play(self, state: str = "present", *options: str, playbook: Path | None = None) -> Played:
