@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.ansible.windows_fleet import REPOSITORY, ROLES, WINDOWS_ROLES
+from tests.ansible.windows_fleet import DASK_ROLE, REPOSITORY, ROLES, WINDOWS_ROLES
+from tests.simulators.ansible_windows import tasks  # noqa: F401 - its scripts are registered
 from tests.simulators.ansible_windows.powershell import errors, parameters
 from tests.simulators.ansible_windows.scripts import SCRIPTS
 
 BOOTSTRAP = REPOSITORY / "playbooks" / "files" / "bootstrap-windows.ps1"
-ALL = ["windows_base", *WINDOWS_ROLES]
+ALL = ["windows_base", *WINDOWS_ROLES, DASK_ROLE]
 POWERSHELL = sorted([*ROLES.glob("*/files/*.ps1"), *(REPOSITORY / "playbooks").rglob("*.ps1")])
 
 
@@ -40,7 +41,7 @@ def test_defaults_are_those_of_the_argument_specs(role: str) -> None:
     assert all((ROLES / role / "tasks" / f"{entry}.yml").exists() for entry in specs)
 
 
-@pytest.mark.parametrize("role", WINDOWS_ROLES)
+@pytest.mark.parametrize("role", ALL[1:])
 def test_every_role_has_a_way_back_and_hides_passwords(role: str) -> None:
     specs = load(role, "meta", "argument_specs.yml")["argument_specs"]
     assert "revert" in specs

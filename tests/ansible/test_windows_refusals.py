@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.ansible.windows_fleet import KEY, PASSWORD, Fleet, Played
+from tests.ansible.windows_fleet import DASK_ROLE, KEY, PASSWORD, Fleet, Played
 from tests.simulators.ansible_windows.machine import SYSTEM_POLICY, WINLOGON, fresh_state
 
 CONTROLLERS = {"windows_firewall_controllers": ["192.0.2.10"]}
@@ -68,6 +70,37 @@ def build(fleet: Fleet) -> None:
     fleet.add("other-version", "hecras_windows", **fleet.installer("Setup65.exe", version="6.5.0.0"))
 
 
+def build_dask(fleet: Fleet) -> None:
+    """Machines of a Dask cluster, each with one thing wrong."""
+    ras = {"users": {"ras": {"sid": "S-1-5-21-1-2-3-1500", "password": PASSWORD}}}
+    here = ras | {"sessions": [{"user": "ras", "id": 2}]}
+    good = fleet.dask()
+    folder = r"C:\ProgramData\ras-runner-dask"
+    wrong: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "dask-no-scheduler": ({"windows_dask_worker_scheduler": ""}, here),
+        "dask-name": ({"windows_dask_worker_scheduler": "tls://head.example.org:8786"}, here),
+        "dask-no-key": ({"windows_dask_worker_tls_key": ""}, here),
+        "dask-lost-key": ({"windows_dask_worker_tls_key": "/nowhere/key.pem"}, here),
+        "dask-drive": ({"windows_dask_worker_drives": {"R": "files/ras"}}, here),
+        "dask-session-of-others": ({}, ras | {"sessions": [{"user": "Engineer", "id": 1}]}),
+        "dask-no-python": ({"windows_dask_worker_archive": ""}, here),
+        "dask-old-python": ({"windows_dask_worker_python": r"C:\Python39\python.exe"}, here | _old_python()),
+        "dask-checksum": ({"windows_dask_worker_checksum": "0" * 64}, here),
+        "dask-no-wheels": ({"windows_dask_worker_wheels": str(fleet.folder)}, here),
+        "dask-pip": ({"windows_dask_worker_index": ""}, here),
+        "dask-folder": ({}, here | {"files": fresh_state()["files"] | {folder.lower(): {"path": folder}}}),
+        "dask-silent": ({}, here | {"faults": {"scheduler_silent": True}}),
+    }
+    for name, (variables, state) in wrong.items():
+        fleet.add(name, DASK_ROLE, state=state, **good | variables)
+
+
+def _old_python() -> dict[str, Any]:
+    content = base64.b64encode(b'{"version": "3.9.13150.1013"}').decode()
+    python = {"path": r"C:\Python39\python.exe", "content": content}
+    return {"files": fresh_state()["files"] | {r"c:\python39\python.exe": python}}
+
+
 #: Machines with nothing wrong.
 WELL = ("well", "reached", "domain")
 
@@ -102,6 +135,19 @@ SAID = {
     "checksum": "not " + "0" * 64 + ". Nothing was installed. Download it again",
     "full-for-ras": "C: has 1.0 GiB free, and hecras_windows needs 5 GiB",
     "installer-fails": "the installer of HEC-RAS 6.6 failed: unexpected rc from install",
+    "dask-no-scheduler": 'windows_dask_worker_scheduler is "", and the IP address',
+    "dask-name": "when it has a name, give its IP address too",
+    "dask-no-key": "tls://192.0.2.5:8786 needs windows_dask_worker_tls_ca, windows_dask_worker_tls_cert and windows",
+    "dask-lost-key": "/nowhere/key.pem is no file that can be read on the controller. Correct windows_dask_worker_tls",
+    "dask-drive": "windows_dask_worker_drives letters with shares, such as {'R': '\\\\fileserver\\ras'}",
+    "dask-session-of-others": "ras is logged on at no desktop, and the Dask worker runs on one. Nothing was",
+    "dask-no-python": "windows_dask_worker_python and windows_dask_worker_archive are empty. Download the package",
+    "dask-old-python": "C:\\Python39\\python.exe is Python 3.9.13150.1013, and ras-runner needs Python 3.11 or later",
+    "dask-checksum": "not " + "0" * 64 + ". Nothing was installed. Download it again",
+    "dask-no-wheels": '(0 wheels), and windows_dask_worker_index "https://pypi.org/simple". Give a folder',
+    "dask-pip": "pip did not install what C:\\ProgramData\\ras-runner-dask\\requirements.txt asks for: ERROR: No",
+    "dask-folder": "ras-runner-dask is there, and this role did not make it: give another windows_dask_worker_folder",
+    "dask-silent": "runs, and after 1 s it is not connected to tls://192.0.2.5:8786; it last said: Trying to connect",
     "other-version": "Ras.exe is version 6.5.0.0, and HEC-RAS 6.6 is wanted",
 }
 
@@ -111,6 +157,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, windows_collections: Path) -
     """Machines with one thing wrong each, and one that is well."""
     made = Fleet(tmp_path_factory.mktemp("refusals"), windows_collections)
     build(made)
+    build_dask(made)
     return made
 
 

@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.simulators.ansible_windows.machine import fresh_state
+
+from ras_runner._version import __version__
 
 REPOSITORY = Path(__file__).parents[2]
 ROLES = REPOSITORY / "roles"
@@ -30,6 +33,8 @@ WINDOWS_ROLES = [
     "windows_session",
     "hecras_windows",
 ]
+#: Of a machine of a Dask cluster, which needs the desktop that the others bring.
+DASK_ROLE = "windows_dask_worker"
 PASSWORD = "Marked-5ecret-of-the-worker!"
 KEY = f"ssh-ed25519 {'A' * 68} controller@example.org"
 
@@ -105,6 +110,26 @@ class Fleet:
         file.write_text(json.dumps(content), encoding="utf-8")
         checksum = hashlib.sha256(file.read_bytes()).hexdigest()
         return {"hecras_windows_installer": str(file), "hecras_windows_checksum": checksum}
+
+    def dask(self) -> dict[str, Any]:
+        """Variables of a machine of a Dask cluster, and the files that they name, below where Ansible starts."""
+        archive, wheels = self.folder / "python.3.13.9.nupkg", self.folder / "wheels"
+        if not wheels.exists():
+            wheels.mkdir()
+            wheels.joinpath(f"ras_runner-{__version__}-py3-none-any.whl").write_bytes(b"ours")
+            with zipfile.ZipFile(archive, "w") as package:
+                for name in ("python.exe", "pythonw.exe"):
+                    package.writestr(f"tools/{name}", json.dumps({"version": "3.13.9150.1013"}))
+            for name in ("ca", "cert", "key"):
+                self.folder.joinpath(f"{name}.pem").write_text(f"the PEM of {name}\n", encoding="utf-8")
+        return {
+            "windows_dask_worker_scheduler": "tls://192.0.2.5:8786",
+            "windows_dask_worker_archive": archive.name,
+            "windows_dask_worker_checksum": hashlib.sha256(archive.read_bytes()).hexdigest(),
+            "windows_dask_worker_wheels": wheels.name,
+            "windows_dask_worker_start_seconds": 1,
+            **{f"windows_dask_worker_tls_{name}": f"{name}.pem" for name in ("ca", "cert", "key")},
+        }
 
     def play(self, state: str = "present", *options: str, playbook: Path | None = None) -> Played:
         """Run the playbook on all machines."""

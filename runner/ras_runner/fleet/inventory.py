@@ -23,9 +23,15 @@ GROUP_TYPES = {
     "ssh_workers": "ssh",
     "windows_workers": "psexec",
 }
+#: Groups whose hosts are no workers by themselves, and why.
+PARTS = {
+    "windows_dask_machines": "it is a machine of a Dask cluster: the cluster is the worker, as a host of dask_workers",
+}
 #: Where an inventory is looked for when none is named, below the current folder: what setup has written comes first.
 DEFAULT_INVENTORIES = (Path("inventory") / "workers.json", Path("inventory") / "local.yml")
 _STEP = "read inventory"
+#: Among a host's variables: why it is no worker. Ansible takes no variable of such a name.
+_LEFT_OUT = "left out:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ def _read_group(name: str, group: Any, inherited: dict[str, Any], hosts: dict[st
     variables = {**inherited, **_mapping(group.get("vars"), f"vars of group {name}", path)}
     if name in GROUP_TYPES:
         variables.setdefault("ras_worker_type", GROUP_TYPES[name])
+    if name in PARTS:
+        variables[_LEFT_OUT] = PARTS[name]
     for host, own in _mapping(group.get("hosts"), f"hosts of group {name}", path).items():
         hosts[str(host)] = {**hosts.get(str(host), {}), **variables, **_mapping(own, f"host {host}", path)}
     for child, content in _mapping(group.get("children"), f"children of group {name}", path).items():
@@ -130,6 +138,8 @@ def _mapping(value: Any, what: str, path: Path) -> dict[str, Any]:
 
 
 def _entry(name: str, variables: dict[str, Any], path: Path) -> WorkerEntry:
+    if _LEFT_OUT in variables:
+        return WorkerEntry(name, "", {}, variables[_LEFT_OUT])
     parameters = {}
     for key, value in variables.items():
         if not key.startswith("ras_") or key == "ras_worker_type":

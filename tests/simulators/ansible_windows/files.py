@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.simulators.ansible_windows.machine import Machine, ModuleFailedError, normal
 from tests.simulators.ansible_windows.modules import Result, module
+from tests.simulators.ansible_windows.tasks import python, schtasks
 
 _UNINSTALL = r"HKLM:\SOFTWARE\WOW6432Node\Microsoft\Windows\CurrentVersion\Uninstall"
 
@@ -160,7 +161,12 @@ def _setup(machine: Machine, args: dict[str, Any], check: bool) -> Result:
 
 @module("ansible.windows.win_command")
 def _command(machine: Machine, args: dict[str, Any], check: bool) -> Result:
-    line = args.get("_raw_params") or args.get("cmd") or " ".join(args.get("argv") or [])
+    argv = args.get("argv") or []
+    if argv and argv[0] == "schtasks.exe":
+        return schtasks(machine, argv)
+    if argv and argv[0].endswith("\\python.exe"):
+        return python(machine, argv, args.get("chdir"))
+    line = args.get("_raw_params") or args.get("cmd") or " ".join(argv)
     if re.match(r"gpupdate(\.exe)? ", line):
         if machine.state["faults"].get("no_domain_controller"):
             return {"changed": True, "rc": 1, "stdout": "Computer policy could not be updated successfully."}

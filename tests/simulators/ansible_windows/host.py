@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.simulators.ansible_windows import files, scripts  # noqa: F401 - they register their modules
+from tests.simulators.ansible_windows import files, scripts, tasks  # noqa: F401 - they register their modules
 from tests.simulators.ansible_windows.arguments import supports_check_mode, validated
 from tests.simulators.ansible_windows.machine import Machine, ModuleFailedError, normal
 from tests.simulators.ansible_windows.modules import MODULES
@@ -99,6 +99,7 @@ def _plain(machine: Machine, text: str) -> Answer:
         return 0, str(133_000_000_000_000_000 + machine.state["boots"]).encode() + b"\r\n", b""
     if "shutdown.exe /r" in text:
         machine.restart()
+        tasks.after_restart(machine)
         return 0, b'{"stdout":"","stderr":"","rc":0}\r\n', b""
     if "AutoLogonChecked" in text and (success := re.search(r"success-[\w-]+", text)):
         return 0, success[0].encode() + b"\r\n", b""

@@ -2,7 +2,8 @@
 
 The state's tables (all names are compared as Windows does, without regard to case):
 registry (key -> values), services, users, groups, rights, shares, acls, firewall, files, capabilities, certificates,
-listeners, secrets (LSA), sessions, and facts about the machine. ``faults`` holds what is wrong with it:
+listeners, secrets (LSA), sessions, scheduled_tasks, and facts about the machine. ``faults`` holds what is wrong with
+it:
 
 - ``policy``: what a domain's policy puts back at every refresh: ``rights`` and ``registry``.
 - ``no_domain_controller``: no policy can be fetched.
@@ -10,6 +11,9 @@ listeners, secrets (LSA), sessions, and facts about the machine. ``faults`` hold
 - ``installer_fails``: exit code of every installer.
 - ``no_update_source``: Windows features cannot be fetched.
 - ``password_length``: shortest password that the machine takes.
+- ``plans``: how many plans run on its Dask worker.
+- ``scheduler_silent``: its Dask worker does not reach the scheduler.
+- ``will_not_end``: a scheduled task that goes on when it is to end.
 """
 
 from __future__ import annotations
@@ -85,6 +89,7 @@ def fresh_state(**changes: Any) -> dict[str, Any]:
         "listeners": {},
         "secrets": {},
         "sessions": [],
+        "scheduled_tasks": {},
         "faults": {},
         "calls": [],
     }

@@ -137,6 +137,18 @@ def test_groups_give_the_worker_type(tmp_path: Path):
     }
 
 
+def test_a_machine_of_a_dask_cluster_is_no_worker_by_itself(tmp_path: Path):
+    path = tmp_path / "lab.yml"
+    path.write_text(
+        "dask_workers: {hosts: {office: {ras_scheduler_address: 'tcp://head:8786', ras_shared_folder: /srv/ras}}}\n"
+        "windows_dask_machines: {hosts: {pc-1: {ras_version: '{{ version }}'}}}\n"
+    )
+    assert {entry.name: (entry.type, entry.left_out) for entry in read_inventory(path)} == {
+        "office": ("dask", ""),
+        "pc-1": ("", "it is a machine of a Dask cluster: the cluster is the worker, as a host of dask_workers"),
+    }
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="paths are written as POSIX has them")
 def test_docs_are_as_the_code_makes_them():
     for path, text in generated().items():
