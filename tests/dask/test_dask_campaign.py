@@ -75,6 +75,8 @@ def test_what_is_wrong_is_said_before_anything_runs(own_cluster: DaskCluster, tm
         make_worker("dask", own_cluster.parameters(tmp_path, standin_command="/opt/none"))
     with pytest.raises(OperatorError, match="runs on Linux, and os is windows"):
         make_worker("dask", own_cluster.parameters(tmp_path, os="windows", worker_folder=r"Z:\x"))
+    with pytest.raises(InputError, match=r"shared_folder.*it is empty"):
+        make_worker("dask", {**own_cluster.parameters(tmp_path), "shared_folder": ""})
     with pytest.raises(InputError, match="tls_ca_file"):
         make_worker("dask", own_cluster.parameters(tmp_path, scheduler_address="tls://h:1"))
     own_cluster.stop()

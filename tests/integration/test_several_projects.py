@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,3 +144,29 @@ def test_an_error_does_not_list_all_plans_of_a_large_campaign(journal: Journal) 
     journal.record_all("c", [("campaign-created", head), *(("task-added", one) for one in tasks)])
     with pytest.raises(InputError, match=r"a49\.p01 and 10 more"):
         campaign_view(journal, "c").plan("1")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no modes there")
+def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(tree: Path) -> None:
+    """Its projects would be missing from the campaign, and nobody told."""
+    closed = tree / "north"
+    closed.chmod(0)
+    for folder in (tree, *tree.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o755)
+    try:
+        with not_as_root(), pytest.raises(InputError, match=r"north cannot be listed: Permission denied"):
+            open_projects([tree])
+    finally:
+        closed.chmod(0o755)
+
+
+@contextlib.contextmanager
+def not_as_root() -> Iterator[None]:
+    """Root may look into any folder."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ras_runner.workers.base import Worker
 
 _DAY = 86400.0
+#: An attempt of another controller that has not begun may wait in a queue for so long.
+_QUEUE_DAYS = 30.0
 #: A look at so many attempts ends well within a transport's time limit.
 _AT_ONCE = 50
 #: Ids as :mod:`ras_runner.campaign.controller` makes them: other folders are not ours, whatever they are.
@@ -52,7 +54,8 @@ class Wish:
 
     Attributes:
         kept_days: kept workspaces of attempts that ended so many days ago; None for none.
-        unknown: what the journal does not know, when nothing of it runs and it did not change for a day.
+        unknown: what the journal does not know, when nothing of it runs and it did not change for a day; for 30 days
+            what never began: it may wait in a queue that this worker does not see.
     """
 
     kept_days: float | None = None
@@ -142,7 +145,8 @@ def _probe(worker: Worker, attempt: str, row: Row | None) -> Probe:
 
 def _judged(journal: Journal, worker: Worker, wish: Wish, found: Found, row: Row | None, running: bool) -> Leftover:
     if row is None:
-        due = wish.unknown and not running and found.idle >= _DAY
+        rests = found.idle >= _DAY and (found.idle >= _QUEUE_DAYS * _DAY or _has_begun(worker, found))
+        due = wish.unknown and not running and rests
         days = max(0.0, found.idle) / _DAY
         return Leftover(worker.worker_id, found.attempt, Kind.UNKNOWN, running, found.container, due, days=days)
     days = (time.time() - row["ended"]) / _DAY
@@ -150,6 +154,12 @@ def _judged(journal: Journal, worker: Worker, wish: Wish, found: Found, row: Row
     due = kind is Kind.OVER or (wish.kept_days is not None and days >= wish.kept_days)
     names = (row["campaign"], row["plan"], row["outcome"])
     return Leftover(worker.worker_id, found.attempt, kind, running, found.container, due, *names, days)
+
+
+def _has_begun(worker: Worker, found: Found) -> bool:
+    """Whether its run script was started."""
+    files = (worker.attempt_folder(found.attempt) / name for name in ("heartbeat", "stdout.log"))
+    return found.container or any(worker.transport.read(file, last=1) is not None for file in files)
 
 
 def _kept(journal: Journal, row: Row) -> bool:

@@ -98,7 +98,11 @@ def sweep(
         ),
     ] = None,
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="Also what this journal does not know and what is at rest for a day.")
+        bool,
+        typer.Option(
+            "--unknown",
+            help="Also what this journal does not know and is at rest for a day (30, where it never began).",
+        ),
     ] = False,
     json: JsonOption = False,
     state_dir: StateOption = None,

@@ -109,7 +109,10 @@ def _print(found: Sequence[Leftover], wish: Wish, *, removed: bool) -> None:
     if wish.kept_days is None and any(item.kind is Kind.KEPT for item in found):
         talk("workspaces of plans that failed are kept for you to look at; --workspaces DAYS removes older ones")
     if not wish.unknown and any(item.kind is Kind.UNKNOWN for item in found):
-        talk("what this journal does not know may be of another controller; --unknown removes it after a day at rest")
+        talk(
+            "what this journal does not know may be of another controller; --unknown removes it after a day at rest "
+            "(30, where it never began)"
+        )
 
 
 def _cells(item: Leftover) -> list[Any]:

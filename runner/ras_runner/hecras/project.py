@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from ras_runner.errors import InputError
 from ras_runner.hecras.paths import find
@@ -116,11 +118,23 @@ def projects_below(folder: Path) -> list[Path]:
     """The ``.prj`` of every project in a folder tree, sorted; folders whose name begins with a dot are left out.
 
     Raises:
-        InputError: a file there cannot be read.
+        InputError: a folder or a file there cannot be read.
     """
-    files = (path for path in folder.rglob("*") if path.suffix.lower() == ".prj" and path.is_file())
-    visible = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return sorted(path for path in visible if _looks_like_project(path))
+    found = []
+    # what may hold projects is not passed over in silence, as glob does
+    for here, folders, names in os.walk(folder, onerror=_cannot_be_listed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = (Path(here, name) for name in names if name.lower().endswith(".prj") and not name.startswith("."))
+        found += [path for path in files if path.is_file() and _looks_like_project(path)]
+    return sorted(found)
+
+
+def _cannot_be_listed(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename} cannot be listed: {error.strerror or error}",
+        step=_STEP,
+        action="check the folder's permissions",
+    ) from error
 
 
 _ACTION = "give the project's folder, or the .prj file that HEC-RAS opens (its first line is 'Proj Title=...')"
@@ -146,8 +160,7 @@ def _only_project(folder: Path) -> Path:
     try:
         candidates = sorted(entry for entry in folder.iterdir() if entry.suffix.lower() == ".prj" and entry.is_file())
     except OSError as error:
-        cause = f"{folder} cannot be listed: {error.strerror or error}"
-        raise InputError(cause, step=_STEP, action="check the folder's permissions") from error
+        _cannot_be_listed(error)
     projects = [entry for entry in candidates if _looks_like_project(entry)]
     if len(projects) > 1:
         names = ", ".join(entry.name for entry in projects)

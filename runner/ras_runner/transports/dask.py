@@ -128,6 +128,8 @@ class DaskTransport:
             return replace(files, alive=True, seconds=None, waiting=waiting, ran=ran)
         if files.exit_code is not None:
             return replace(files, alive=False)
+        if over is None and by:  # it may have lost its scheduler only, and compute for nobody
+            self._tell_to_stop(probe)
         why = over.get("reason", "") if over else _gone(by)
         return replace(files, alive=False, note=why, outcome=Outcome.INFRASTRUCTURE_LOST if why else None)
 
@@ -140,7 +142,7 @@ class DaskTransport:
 
     def stop(self, probe: Probe) -> None:
         """End the whole process tree of an attempt: its guard sees the word, whatever became of the scheduler."""
-        self.files.put([Upload(b"", self.here(probe.folder) / STOP)])
+        self._tell_to_stop(probe)
         with contextlib.suppress(TransientError):  # of a scheduler that is down: what runs is told by the file
             self.cluster.cancel(key(probe.attempt))
         if self.files.claim(self.here(probe.folder)):
@@ -157,6 +159,9 @@ class DaskTransport:
                     action="it is asked again; look at the Dask worker that runs it: " + self._run_by(probe.folder),
                 )
             time.sleep(_LOOK_SECONDS)
+
+    def _tell_to_stop(self, probe: Probe) -> None:
+        self.files.put([Upload(b"", self.here(probe.folder) / STOP)])
 
     def attempts(self) -> list[Found]:
         """The folders of attempts."""

@@ -189,8 +189,9 @@ class Cluster:
                 host=self.address,
                 action="check scheduler_address (tcp:// or tls://) and tls_ca_file, tls_cert, tls_key",
             )
+        said = next((text for text in reversed(causes) if text), type(error).__name__)
         return TransientError(
-            f"the Dask scheduler does not answer: {causes[-1] or type(error).__name__}",
+            f"the Dask scheduler does not answer: {said}",
             step=step,
             host=self.address,
             action="check that the scheduler runs and that scheduler_address is right",

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: In an attempt's folder: its batch and its index in it.
 BATCH_FILE = "batch"
+#: What the array script writes as soon as it sees an attempt's folder.
+LAUNCH_LOG = "launch.log"
 #: What a job has written may be seen elsewhere only so many seconds later: NFS keeps what it knows of a folder.
 _SETTLE_SECONDS = 60.0
 #: What the array script's own exit codes mean.
@@ -235,7 +237,7 @@ class SlurmTransport(OnFiles):
             ran = 0.0 if job.started is None else max(0.0, self.cluster.now() - job.started)
             return replace(files, alive=True, ran=ran)
         reason = reason_of(job.reason)
-        says = f"job {job.id}: {reason.says}"
+        says = f"job {job.id}: {reason.says.replace('JOB', job.id)}"
         return replace(files, alive=True, waiting=says, needs_person=reason.needs_person)
 
     def _over(self, attempt: str, job: Job, files: Status) -> Status:
@@ -255,8 +257,7 @@ class SlurmTransport(OnFiles):
             now = time.monotonic()
             if now - self._over_since.setdefault(attempt, now) < _SETTLE_SECONDS:
                 return replace(files, alive=True)
-            says += f": it ended with exit code {code}, and nothing that it wrote is to be seen in {self.root} "
-            says += f"{_SETTLE_SECONDS:.0f} s later: see that all nodes share it, and can write there"
+            says += f": it ended with exit code {code}, and {self._why_no_exit(attempt)}"
             needs_person = not self._shared
         ended_as = outcome or Outcome.INFRASTRUCTURE_LOST
         if ended_as is Outcome.INFRASTRUCTURE_LOST and job.nodes and not needs_person:
@@ -264,6 +265,14 @@ class SlurmTransport(OnFiles):
             if self.cluster.nodes.lost(job.nodes, job.started, now):
                 says += f"; {job.nodes} has lost plans again and again, and gets none for an hour"
         return replace(files, alive=False, note=says, outcome=ended_as, needs_person=needs_person)
+
+    def _why_no_exit(self, attempt: str) -> str:
+        if self.files.read(self.root / "w" / attempt / LAUNCH_LOG) is not None:
+            return f"could not write that to {self.root}: see that its disk has room, and that no quota is reached"
+        return (
+            f"nothing that it wrote is to be seen in {self.root} {_SETTLE_SECONDS:.0f} s later: "
+            "see that all nodes share it, and can write there"
+        )
 
     def _unknown(self, ref: Ref | None) -> str:
         if ref is None:

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ras_runner._version import __version__
 from ras_runner.engines.base import System
@@ -34,6 +34,16 @@ def _program(text: str) -> str:
     if not shlex.split(text):  # raises ValueError, whose text pydantic passes on
         raise ValueError("it is empty")
     return text
+
+
+def _given(path: Any) -> Any:
+    if path == "":  # which would be the current folder
+        raise ValueError("it is empty")
+    return path
+
+
+#: A path on this machine: the same one for a ``resume`` in another folder.
+_Here = Annotated[Path, BeforeValidator(_given), AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class DaskSpec(WorkerSpec):
@@ -64,16 +74,16 @@ class DaskSpec(WorkerSpec):
 
     worker_id: WorkerId = "dask"
     scheduler_address: Annotated[str, Field(pattern=r"^(tcp|tls)://[A-Za-z0-9_.:%\[\]-]+:\d+$")]
-    shared_folder: Path
+    shared_folder: _Here
     worker_folder: Annotated[str, Field(pattern=r"^[^\x00-\x1f]*$")] = ""
     os: Literal["linux", "windows"] = "linux"
     resources: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict
     )
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    tls_ca_file: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    tls_ca_file: _Here | None = None
+    tls_cert: _Here | None = None
+    tls_key: _Here | None = None
     engine: Literal["hecras-windows", "hecras-linux", "standin"] = "hecras-linux"
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]*$")] = ""
     ras_exe_path: str = ""
@@ -100,7 +110,7 @@ class DaskSpec(WorkerSpec):
     @property
     def root(self) -> PurePath:
         """The shared folder as the Dask workers see it."""
-        text = self.worker_folder or str(self.shared_folder.expanduser().absolute())
+        text = self.worker_folder or str(self.shared_folder)
         return PureWindowsPath(text) if self.os == "windows" else PurePosixPath(text)
 
 
@@ -115,7 +125,7 @@ def init_dask_worker(parameters: Mapping[str, Any]) -> Worker:
     """
     spec = validated(DaskSpec, parameters, "worker type dask")
     cluster = cluster_of(spec)
-    shared = spec.shared_folder.expanduser().absolute()
+    shared = spec.shared_folder
     try:
         shared.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -197,7 +207,7 @@ def problems(spec: DaskSpec, transport: DaskTransport, workers: list[str]) -> di
 
 
 def _tls(spec: DaskSpec) -> Tls | None:
-    paths = [path.expanduser().absolute() for name in _TLS if (path := getattr(spec, name)) is not None]
+    paths = [path for name in _TLS if (path := getattr(spec, name)) is not None]
     for path in paths:
         if not os.access(path, os.R_OK):
             raise OperatorError(f"{path} cannot be read", step=_STEP, action="check tls_ca_file, tls_cert and tls_key")

@@ -107,6 +107,18 @@ def test_kept_workspaces_go_by_their_age_and_strangers_by_theirs(journal: Journa
     }
 
 
+def test_a_stranger_that_never_began_may_wait_in_a_queue(journal: Journal, worker: Worker, crowd: Path):
+    """Of a Slurm worker that shares the folder, say, in a campaign of somebody else."""
+    waits = crowd / "cccccccccc"
+    for name, days in (("p", 29), (".", 29)):
+        (waits / name).mkdir(parents=True, exist_ok=True)
+        os.utime(waits / name, (0, time.time() - days * DAY))
+    assert swept(journal, worker, Wish(unknown=True))["cccccccccc"] == ""
+    for name in ("p", "."):
+        os.utime(waits / name, (0, time.time() - 31 * DAY))
+    assert swept(journal, worker, Wish(unknown=True))["cccccccccc"] == "removed"
+
+
 def test_campaigns_that_are_being_run_are_left_alone(journal: Journal, worker: Worker, crowd: Path):
     wish = Wish(kept_days=0)
     found = find_leftovers(journal, worker, wish)

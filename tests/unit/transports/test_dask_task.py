@@ -6,10 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from ras_runner.transports.base import Probe
+from ras_runner.transports.dask import DaskTransport
 from ras_runner.transports.dask_task import OVER, run_attempt
+
+if TYPE_CHECKING:
+    from ras_runner.transports.dask_cluster import Cluster
 
 
 def test_last_word_of_an_attempt_whose_guard_is_lost(tmp_path: Path) -> None:
@@ -27,6 +33,34 @@ def test_guard_ends_in_peace_while_its_dask_worker_lives(tmp_path: Path) -> None
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as watching:
         assert watching.wait(60) == 0
     assert json.loads((tmp_path / OVER).read_bytes()) == {"reason": ""}
+
+
+class NewScheduler:
+    """At the old address, without the old tasks and workers."""
+
+    address = "tcp://127.0.0.1:1"
+
+    def going_on(self, keys: list[str]) -> set[str]:
+        return set()
+
+    def workers_there(self) -> set[str]:
+        return {"tcp://127.0.0.1:3"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs a script of sh")
+def test_what_a_lost_dask_worker_still_runs_is_ended(tmp_path: Path) -> None:
+    """A new scheduler does not know its worker: the plan goes to another one, and nothing is computed for nobody."""
+    folder = tmp_path / "w" / "0123456789"
+    folder.mkdir(parents=True)
+    (folder / "run.sh").write_text("exec sleep 600\n")
+    (folder / "dask.json").write_text('{"worker": "tcp://127.0.0.1:2"}')
+    argv = [sys.executable, "-m", "ras_runner.transports.dask_task", "0123456789", str(folder), "run.sh"]
+    transport = DaskTransport(cast("Cluster", NewScheduler()), tmp_path, tmp_path)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as watching:
+        status = transport.poll([Probe("0123456789", folder, "")])["0123456789"]
+        assert (status.alive, status.note) == (False, "the Dask worker that ran it has gone (tcp://127.0.0.1:2)")
+        assert watching.wait(60) == 0
+    assert json.loads((folder / OVER).read_bytes()) == {"reason": "stopped"}
 
 
 def test_last_word_of_an_attempt_whose_guard_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,7 @@ def test_a_node_that_alone_does_not_share_the_folder_is_not_the_end_of_the_worke
 def test_a_held_job_needs_a_person(bench: Bench):
     status = bench.look(f"PENDING|{NOW}|N/A|0||NAME|JobHeldAdmin")
     assert status.needs_person and "an administrator holds it" in status.waiting
+    assert "scontrol release 7_0" in bench.look(f"PENDING|{NOW}|N/A|0||NAME|JobHeldUser").waiting
 
 
 def test_what_a_job_has_written_may_be_seen_late(bench: Bench, monkeypatch: pytest.MonkeyPatch):
@@ -136,6 +137,13 @@ def test_what_a_job_has_written_may_be_seen_late(bench: Bench, monkeypatch: pyte
     assert "nothing that it wrote is to be seen" in status.note
     bench.end(0)
     assert bench.look(row).exit_code == 0
+
+
+def test_a_job_that_could_not_write_its_end_has_no_room(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm, "_SETTLE_SECONDS", 0.0)
+    (bench.folder / "launch.log").touch()
+    status = bench.look(f"FAILED|{NOW}|{NOW}|512|n1|NAME|NonZeroExitCode")
+    assert "exit code 2, and could not write that" in status.note and "no quota is reached" in status.note
 
 
 def test_a_killed_engine_is_over_when_slurm_has_said_why(bench: Bench):

@@ -30,7 +30,7 @@ def checks(parameters: Mapping[str, Any]) -> list[Check]:
     """
     spec = validated(DaskSpec, parameters, "worker type dask")
     at = urlsplit(spec.scheduler_address)
-    seen = _Seen(spec, cluster_of(spec), spec.shared_folder.expanduser().absolute())
+    seen = _Seen(spec, cluster_of(spec), spec.shared_folder)
     return [
         *common.reach_checks(at.hostname or "", at.port or 0, "Dask scheduler"),
         Check("login", seen.login, ("port-open",)),
