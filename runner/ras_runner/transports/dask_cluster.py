@@ -86,11 +86,12 @@ class Cluster:
         return sum(self._slots(worker) for worker in workers.values())
 
     def ask_workers(
-        self, workers: Sequence[str], question: Callable[..., object], *arguments: object
+        self, workers: Sequence[str], question: Callable[..., object], *arguments: object, seconds: float | None = None
     ) -> dict[str, Any]:
-        """The answer of each worker to a function that it imports by name; an exception where it cannot."""
+        """The answer of each worker to a function that it imports by name, in time; an exception where it cannot."""
+        limit = {"callback_timeout": seconds} if seconds else {}
         with self._errors("look at workers") as client:
-            run = client.run(question, *arguments, workers=list(workers), on_error="return")
+            run = client.run(question, *arguments, workers=list(workers), on_error="return", **limit)
         return dict(run)
 
     def submit(self, key: str, task: Callable[..., None], *arguments: object) -> None:

@@ -8,6 +8,7 @@ guard says, its last word last), ``out/<number>`` (results).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -58,7 +59,7 @@ def content_name(digest: str) -> str:
     return f"store/{digest[:2]}/{digest}"
 
 
-def facts(url: str, probe: str, folder: str, programs: list[str]) -> dict[str, object]:
+async def facts(url: str, probe: str, folder: str, programs: list[str]) -> dict[str, object]:
     """What a Dask worker is, and whether it can read and write where the controller does; see ``dask_task.facts``.
 
     Args:
@@ -70,19 +71,22 @@ def facts(url: str, probe: str, folder: str, programs: list[str]) -> dict[str, o
     Returns:
         ``ras_runner``, ``windows``, ``missing``, and ``problem`` with the storage or the folder: a sentence.
     """
-    problem, storage = "", Storage(url)
-    try:
-        if storage.read(f"{probe}/asked") is None:
-            problem = f"it does not see what this machine has just put into {url}"
-        else:
-            storage.write(f"{probe}/{uuid.uuid4().hex}", b"", "init worker")
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except RasRunnerError as error:
-        problem = f"{error.cause}. {error.action}"
-    except OSError as error:
-        problem = f"its folder {folder} cannot be made: {error.strerror}"
+    problem = await asyncio.to_thread(_problem, Storage(url), probe, folder)  # the worker's heartbeat goes on
     missing = missing_programs(programs)
     return {"ras_runner": __version__, "windows": os.name == "nt", "missing": missing, "problem": problem}
+
+
+def _problem(storage: Storage, probe: str, folder: str) -> str:
+    try:
+        if storage.read(f"{probe}/asked") is None:
+            return f"it does not see what this machine has just put into {storage.url}"
+        storage.write(f"{probe}/{uuid.uuid4().hex}", b"seen", "init worker")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except RasRunnerError as error:
+        return f"{error.cause}. {error.action}"
+    except OSError as error:
+        return f"its folder {folder} cannot be made: {error.strerror}"
+    return ""
 
 
 def run_attempt(attempt: str, folder: str, script: str, url: str, digest: str, limit: int) -> None:
@@ -246,7 +250,7 @@ class _Guard:
         started, due = time.monotonic(), 0.0
         while not self.ended.is_set():
             with contextlib.suppress(RasRunnerError):
-                if self.storage.sizes([f"w/{self.attempt}/{STOP}"], "poll"):
+                if self.storage.read(f"w/{self.attempt}/{STOP}", "poll"):
                     self.stopped.set()
             ran = time.monotonic() - started
             if ran >= due:

@@ -36,6 +36,8 @@ _FIRST, _LONGEST = 0.25, task.REPORT_SECONDS
 _SEEN_SECONDS = 600.0
 _TAIL_BYTES = 4096
 _INIT = "init worker"
+#: Each Dask worker imports the protocol's package, and asks the storage.
+_FACTS_SECONDS = 60.0
 _ATTEMPT = re.compile(r"[0-9A-Za-z_-]+")
 
 
@@ -208,7 +210,7 @@ class DaskObjects:
 
     def stop(self, probe: Probe) -> None:
         """End the whole process tree of an attempt: its guard sees the word, whatever became of the scheduler."""
-        self.storage.write(f"w/{probe.attempt}/{task.STOP}", b"", "stop")
+        self.storage.write(f"w/{probe.attempt}/{task.STOP}", b"stop", "stop")
         with contextlib.suppress(TransientError):  # of a scheduler that is down: what runs is told by the object
             self.cluster.cancel(key(probe.attempt))
         if self.claim(probe.folder):
@@ -241,7 +243,8 @@ class DaskObjects:
     def ask(self, workers: Sequence[str], programs: list[str]) -> dict[str, Any]:
         """``dask_object_task.facts`` of each Dask worker; raises what :meth:`probed` does, and TransientError."""
         with self.probed() as probe:
-            return self.cluster.ask_workers(workers, task.facts, self.storage.url, probe, str(self.root), programs)
+            question = (task.facts, self.storage.url, probe, str(self.root), programs)
+            return self.cluster.ask_workers(workers, *question, seconds=_FACTS_SECONDS)
 
     @contextlib.contextmanager
     def probed(self) -> Iterator[str]:
@@ -332,7 +335,7 @@ class DaskObjects:
         item: Mapping[str, Any] = manifest.get("files", {}).get(name, {})
         if "base64" in item:
             return base64.b64decode(item["base64"])
-        data = self.storage.read(task.content_name(item["digest"])) if "digest" in item else None
+        data = self.storage.read(task.content_name(item["digest"]), start=None) if "digest" in item else None
         return data if data is not None and hash_bytes(data) == item["digest"] else None
 
 

@@ -47,8 +47,12 @@ class Storage:
         self._mutex = threading.Lock()
         self._opened: tuple[Any, str] | None = None
 
-    def read(self, name: str, step: str = "read", start: int | None = None) -> bytes | None:
-        """An object, or its part from byte ``start`` (from its end when negative); None when there is none."""
+    def read(self, name: str, step: str = "read", start: int | None = 0) -> bytes | None:
+        """An object from byte ``start``; None when there is none.
+
+        With a start it is one request, which an object that ends there refuses; else some protocols ask for the size
+        first.
+        """
 
         def read() -> bytes | None:
             with self._errors(step) as (files, root):
