@@ -89,7 +89,7 @@ def winrm_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, o
 
 WORKER_TYPES = {
     "dask": WorkerType("dask_workers", dask_variables, "dask"),
-    "dask-storage": WorkerType("dask_workers", dask_storage_variables, "dask"),
+    "dask-storage": WorkerType("dask_workers", dask_storage_variables, "dask", megabytes=(30, 20)),
     "docker": WorkerType("docker_workers", docker_variables, "docker"),
     "docker-ssh": WorkerType("docker_workers", docker_ssh_variables, "docker ssh"),
     "local": WorkerType("local", lambda request, folder: {}),

@@ -206,7 +206,10 @@ class DaskObjects:
         self._read([p.attempt for p in probes if key(p.attempt) not in going_on or self._known(p.attempt).due <= now])
         silent = [p.attempt for p in probes if key(p.attempt) not in going_on and not self._known(p.attempt).over]
         lost = self._lost(silent) if silent else {}
-        return {p.attempt: self._status(p, self._known(p.attempt), lost.get(p.attempt)) for p in probes}
+        found = {p.attempt: self._status(p, self._known(p.attempt), lost.get(p.attempt)) for p in probes}
+        if any(status.outcome for status in found.values()):  # contents may have been damaged, or have vanished
+            self._contents.clear()
+        return found
 
     def stop(self, probe: Probe) -> None:
         """End the whole process tree of an attempt: its guard sees the word, whatever became of the scheduler."""
