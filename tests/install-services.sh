@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need and pip cannot give. Safe to run again: what is there is left alone.
-#   tests/install-services.sh [ansible] [browser] [docker] [slurm] [ssh] [terraform] [windows] [wine]
+#   tests/install-services.sh [ansible] [browser] [dask] [docker] [slurm] [ssh] [terraform] [windows] [wine]
 #                                                                                          no names: everything
 # Debian or Ubuntu, as root or with sudo that asks for no password. Elsewhere it says which tests will be skipped and
 # exits 0; with CI=true it fails instead.
@@ -81,6 +81,25 @@ browser() {
     apt_install chromium
   fi
   say "browser: $(chromium --version 2>/dev/null | head -n 1)"
+}
+
+# What reads s3:// (tests/dask/test_object_storage.py), in a folder of its own: it needs an older botocore than moto.
+s3fs_package=s3fs==2026.9.0
+s3fs_folder() {
+  printf '%s/s3fs-%s-%s\n' "$cache" "${s3fs_package#*==}" \
+    "$("$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')"
+}
+
+dask() {
+  local folder
+  [ -n "$python" ] || give_up "there is no python3"
+  folder=$(s3fs_folder)
+  if [ ! -e "$folder/complete" ]; then
+    quietly "mkdir $folder" "${root[@]}" mkdir -p "$folder"
+    quietly "install of $s3fs_package" "${root[@]}" "$python" -m pip install --no-compile --upgrade --target "$folder" "$s3fs_package"
+    quietly "install of $s3fs_package" "${root[@]}" touch "$folder/complete"
+  fi
+  say "dask: $folder"
 }
 
 ssh() {
@@ -272,13 +291,18 @@ if [ "${1:-}" = checkov-folder ]; then
   checkov_folder
   exit
 fi
+# For tests/dask/test_object_storage.py: the same.
+if [ "${1:-}" = s3fs-folder ]; then
+  s3fs_folder
+  exit
+fi
 # For tests/terraform/azure.py: the same.
 if [ "${1:-}" = azurerm-folder ]; then
   azurerm_folder
   exit
 fi
 sections=("$@")
-known="ansible browser docker slurm ssh terraform windows wine"
+known="ansible browser dask docker slurm ssh terraform windows wine"
 [ $# -gt 0 ] || read -ra sections <<<"$known"
 for section in "${sections[@]}"; do
   case " $known " in *" $section "*) ;; *) say "unknown section: $section (known: $known)"; exit 2 ;; esac

@@ -53,6 +53,11 @@ def dask_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, ob
     return {f"ras_{name}": value for name, value in cluster.parameters(folder / "worker", cores_total=2).items()}
 
 
+def dask_storage_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
+    cluster = request.getfixturevalue("dask_cluster")
+    return {f"ras_{name}": value for name, value in cluster.stored(folder / "worker", cores_total=2).items()}
+
+
 def docker_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, object]:
     daemon = request.getfixturevalue("docker_daemon")
     return {f"ras_{name}": value for name, value in daemon.parameters(folder / "worker").items()}
@@ -86,6 +91,7 @@ def winrm_variables(request: pytest.FixtureRequest, folder: Path) -> dict[str, o
 
 WORKER_TYPES = {
     "dask": WorkerType("dask_workers", dask_variables, "dask"),
+    "dask-storage": WorkerType("dask_workers", dask_storage_variables, "dask", megabytes=(30, 20)),
     "docker": WorkerType("docker_workers", docker_variables, "docker"),
     "docker-ssh": WorkerType("docker_workers", docker_ssh_variables, "docker ssh"),
     "local": WorkerType("local", lambda request, folder: {}),

@@ -35,6 +35,7 @@ class DaskCluster:
         address: of its scheduler.
         tls: options of its programs for TLS; none without.
         workers: by name.
+        environment: added to that of its programs.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class DaskCluster:
     tls: tuple[str, ...] = ()
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     scheduler: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start the scheduler, at the address that it had before, if it had one."""
@@ -54,13 +56,20 @@ class DaskCluster:
         text = wait_until(lambda: file.exists() and file.read_text(encoding="utf-8"), "the scheduler is up")
         self.address = json.loads(text)["address"]
 
-    def add(self, name: str, threads: int = 1, resources: str = "") -> None:
-        """Start a worker, and wait until it has joined."""
+    def add(self, name: str, threads: int = 1, resources: str = "", own: Path | None = None) -> None:
+        """Start a worker, and wait until it has joined.
+
+        Args:
+            name: of the worker.
+            threads: plans that it runs at once.
+            resources: as ``dask worker --resources`` takes them.
+            own: a folder that is another one for this worker than for everybody else: it has an own file system there.
+        """
         options = ["--name", name, "--nthreads", str(threads), "--no-nanny", "--memory-limit", "0", "--no-dashboard"]
         given = ["--resources", resources] if resources else []
         folder = self.folder / name
         self.workers[name] = self._run(
-            "worker", self.address, *options, *given, "--local-directory", str(folder), *self.tls
+            "worker", self.address, *options, *given, "--local-directory", str(folder), *self.tls, own=own
         )
         log = self.folder / f"worker-{name}.log"
         wait_until(lambda: log.exists() and "Registered to" in log.read_text("utf-8"), f"worker {name} has joined")
@@ -89,13 +98,22 @@ class DaskCluster:
             process.wait()
         self.workers.clear()
 
-    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def stored(self, folder: Path, **more: Any) -> dict[str, Any]:
+        """The same for a cluster that shares no folder: its storage is what the folder of the others was."""
+        given = {"storage_url": f"file://{folder}", "worker_folder": f"{folder}-there", **more}
+        return {name: value for name, value in self.parameters(folder, **given).items() if name != "shared_folder"}
+
+    def _run(self, program: str, *arguments: str, own: Path | None = None) -> subprocess.Popen[bytes]:
         name = arguments[arguments.index("--name") + 1] if "--name" in arguments else ""
         log = self.folder / (f"{program}-{name}.log" if name else f"{program}.log")
         command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments]
         env = {k: v for k, v in os.environ.items() if not k.startswith("RAS_")}
+        if own:
+            own.mkdir(parents=True, exist_ok=True)
+            command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs own "$0" && exec "$@"', str(own), *command]
+        env |= QUIET | self.environment
         with log.open("ab") as out:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**env, **QUIET})
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
 
 
 @contextlib.contextmanager

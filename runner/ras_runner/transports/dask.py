@@ -8,10 +8,11 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import TransientError, WorkerError
 from ras_runner.outcomes import Outcome
+from ras_runner.transports import dask_task
 from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
 from ras_runner.transports.dask_task import OVER, RUN_BY, STOP
 from ras_runner.transports.local import LocalTransport
@@ -95,7 +96,7 @@ class DaskTransport:
             TransientError, OperatorError: the scheduler does not answer, or refuses.
         """
         del cores, campaign  # a plan takes the resources that the worker was told
-        self.cluster.submit(key(attempt), attempt, str(folder), script)
+        self.cluster.submit(key(attempt), dask_task.run_attempt, attempt, str(folder), script)
         return key(attempt)
 
     def poll(self, probes: Sequence[Probe]) -> dict[str, Status]:
@@ -130,7 +131,7 @@ class DaskTransport:
             return replace(files, alive=False)
         if over is None and by:  # it may have lost its scheduler only, and compute for nobody
             self._tell_to_stop(probe)
-        why = over.get("reason", "") if over else _gone(by)
+        why = over.get("reason", "") if over else gone(by)
         return replace(files, alive=False, note=why, outcome=Outcome.INFRASTRUCTURE_LOST if why else None)
 
     def _ran(self, folder: PurePath) -> float | None:
@@ -167,15 +168,14 @@ class DaskTransport:
         """The folders of attempts."""
         return self.files.attempts()
 
-    def new_probe(self) -> str:
-        """Put a file into the shared folder that nobody else can have; its name."""
+    def ask(self, workers: Sequence[str], programs: list[str]) -> dict[str, Any]:
+        """``dask_task.facts`` of each Dask worker: whether it sees a file that nobody else can have put there."""
         name = f"probe-{uuid.uuid4().hex}"
         self.files.put([Upload(b"", self.shared / name)])
-        return name
-
-    def remove_probe(self, name: str) -> None:
-        """Take it away."""
-        self.files.remove(self.shared / name)
+        try:
+            return self.cluster.ask_workers(workers, dask_task.facts, str(self.root), name, programs)
+        finally:
+            self.files.remove(self.shared / name)
 
     def _ours(self, probe: Probe) -> Probe:
         files = tuple(self.here(path) for path in probe.progress_files)
@@ -194,12 +194,13 @@ class DaskTransport:
             return None
 
 
-def _gone(worker: str) -> str:
+def gone(worker: str) -> str:
+    """What became of an attempt that was claimed by a Dask worker, or by none (empty)."""
     if worker:
         return f"the Dask worker that ran it has gone ({worker})"
     return (
         "the Dask scheduler has lost its task, or a Dask worker could not begin it: see that all of them have "
-        "ras-runner, and see the shared folder (ras-runner doctor)"
+        "ras-runner, and see what this machine puts there for them (ras-runner doctor)"
     )
 
 

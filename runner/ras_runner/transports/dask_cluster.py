@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ras_runner.errors import OperatorError, RasRunnerError, TransientError
 from ras_runner.packages import required
-from ras_runner.transports import dask_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,21 +85,22 @@ class Cluster:
         """How many plans these workers run at once: by their threads, and by the resources that a plan takes."""
         return sum(self._slots(worker) for worker in workers.values())
 
-    def ask_workers(self, workers: Sequence[str], folder: str, probe: str, programs: list[str]) -> dict[str, Any]:
-        """``dask_task.facts`` of each worker; an exception where it has no ras_runner."""
+    def ask_workers(
+        self, workers: Sequence[str], question: Callable[..., object], *arguments: object, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """The answer of each worker to a function that it imports by name, in time; an exception where it cannot."""
+        limit = {"callback_timeout": seconds} if seconds else {}
         with self._errors("look at workers") as client:
-            run = client.run(dask_task.facts, folder, probe, programs, workers=list(workers), on_error="return")
+            run = client.run(question, *arguments, workers=list(workers), on_error="return", **limit)
         return dict(run)
 
-    def submit(self, key: str, attempt: str, folder: str, script: str) -> None:
+    def submit(self, key: str, task: Callable[..., None], *arguments: object) -> None:
         """Hand an attempt over, whether this client lives on or not; the same key again changes nothing."""
         distributed = distributed_module()
         with self._errors("launch") as client:
             future = client.submit(
-                dask_task.run_attempt,
-                attempt,
-                folder,
-                script,
+                task,
+                *arguments,
                 key=key,
                 resources=dict(self.resources) or None,
                 priority=self.priority,

@@ -232,7 +232,7 @@ class LocalTransport:
                 temporary.write_bytes(source)
             else:
                 copy_hashed(source, temporary, expected=digest)
-                _make_durable(temporary)
+                make_durable(temporary)
             try:
                 temporary.replace(target)
             except PermissionError:  # Windows: another controller has put the same content, and it is in use
@@ -261,7 +261,7 @@ class LocalTransport:
         )
 
 
-def _make_durable(path: Path) -> None:
+def make_durable(path: Path) -> None:
     """Bring a store file to the disk before it gets its name, and let no engine write to it through a link."""
     with path.open("rb+") as handle:
         os.fsync(handle.fileno())

@@ -1,4 +1,5 @@
-"""The Dask worker: plans run as tasks of a Dask cluster, whose workers share a folder with this machine."""
+"""The Dask worker: plans run as tasks of a Dask cluster. Files go through a folder that its workers share with this
+machine, or through object storage."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ from ras_runner.engines.standin import StandinEngine
 from ras_runner.errors import OperatorError
 from ras_runner.transports.dask import DaskTransport
 from ras_runner.transports.dask_cluster import Cluster, Tls, distributed_module
+from ras_runner.transports.dask_objects import DaskObjects
+from ras_runner.transports.dask_storage import Storage
 from ras_runner.validation import validated
 from ras_runner.workers.base import Worker, WorkerId, WorkerSpec
 from ras_runner.workers.windows import RemoteHecRasWindowsEngine
@@ -46,14 +49,28 @@ def _given(path: Any) -> Any:
 _Here = Annotated[Path, BeforeValidator(_given), AfterValidator(lambda path: path.expanduser().absolute())]
 
 
+def _url(text: str) -> str:
+    if text and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f?*#\[\]]+", text):
+        raise ValueError("it is to be protocol://place, without blanks, ?, *, # and brackets")
+    if "::" in text or re.search(r"://[^/]*:[^/]*@", text):
+        raise ValueError(
+            "it is to be one plain URL without a password: credentials come from where the cloud's programs find them"
+        )
+    return text
+
+
 class DaskSpec(WorkerSpec):
     """Parameters of ``init_ras_worker("dask", ...)``.
 
     Attributes:
         scheduler_address: ``tcp://host:8786`` or ``tls://host:8786``.
         shared_folder: a folder that this machine and all the Dask workers share, as this machine sees it; workspaces
-            and the store of inputs live there.
-        worker_folder: the same folder as the Dask workers see it, where that differs.
+            and the store of inputs live there. Either this or ``storage_url``.
+        storage_url: object storage that this machine and all the Dask workers reach (``s3://bucket/prefix``, ``gs://``,
+            ``az://`` or another URL of fsspec), for clusters that share no folder. It holds no secret: credentials come
+            from where the cloud's own programs find them.
+        worker_folder: with ``shared_folder``, the same folder as the Dask workers see it, where that differs; with
+            ``storage_url``, a folder of each Dask worker's own, where workspaces and its store of inputs live.
         os: of the Dask workers that are meant; a cluster of both kinds is two workers that differ in ``resources``.
         resources: what a plan takes of a Dask worker (``dask worker --resources "ras=2"``); only workers that have them
             are used. One thread when left out.
@@ -74,7 +91,8 @@ class DaskSpec(WorkerSpec):
 
     worker_id: WorkerId = "dask"
     scheduler_address: Annotated[str, Field(pattern=r"^(tcp|tls)://[A-Za-z0-9_.:%\[\]-]+:\d+$")]
-    shared_folder: _Here
+    shared_folder: _Here | None = None
+    storage_url: Annotated[str, AfterValidator(_url)] = ""
     worker_folder: Annotated[str, Field(pattern=r"^[^\x00-\x1f]*$")] = ""
     os: Literal["linux", "windows"] = "linux"
     resources: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], Annotated[float, Field(gt=0)]] = Field(
@@ -100,6 +118,10 @@ class DaskSpec(WorkerSpec):
         given = [name for name in _TLS if getattr(self, name) is not None]
         if self.scheduler_address.startswith("tls:") != (len(given) == len(_TLS)) or len(given) not in (0, len(_TLS)):
             raise ValueError(f"tls:// needs {', '.join(_TLS)}; tcp:// takes none of them")
+        if (self.shared_folder is None) == (not self.storage_url):
+            raise ValueError("give either shared_folder, or storage_url for a cluster that shares no folder")
+        if self.storage_url and not self.worker_folder:
+            raise ValueError("storage_url needs worker_folder: a folder of each Dask worker's own")
         folder = self.root
         if not folder.is_absolute() or (self.os == "windows" and not re.fullmatch(r"[A-Za-z]:", folder.drive)):
             raise ValueError(
@@ -109,30 +131,29 @@ class DaskSpec(WorkerSpec):
 
     @property
     def root(self) -> PurePath:
-        """The shared folder as the Dask workers see it."""
+        """The worker folder as the Dask workers see it."""
         text = self.worker_folder or str(self.shared_folder)
         return PureWindowsPath(text) if self.os == "windows" else PurePosixPath(text)
 
 
 def init_dask_worker(parameters: Mapping[str, Any]) -> Worker:
-    """A Dask worker: its scheduler answers, its workers see the shared folder and have ras-runner and the engine.
+    """A Dask worker: its scheduler answers, its workers see our files, and have ras-runner and the engine.
 
     Raises:
         InputError: a parameter is unknown or wrong.
-        OperatorError: distributed is missing or of another release there, no worker fits, the folder is not shared, or
+        OperatorError: distributed is missing or of another release there, no worker fits, files do not get there, or
             the engine is missing; says where.
         TransientError: the scheduler does not answer.
     """
     spec = validated(DaskSpec, parameters, "worker type dask")
     cluster = cluster_of(spec)
-    shared = spec.shared_folder
-    try:
-        shared.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperatorError(
-            f"the shared folder {shared} cannot be made: {error.strerror}", step=_STEP, action="give another one"
-        ) from error
-    transport = DaskTransport(cluster, spec.root, shared)
+    if spec.shared_folder:
+        try:
+            spec.shared_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            said = f"the shared folder {spec.shared_folder} cannot be made: {error.strerror}"
+            raise OperatorError(said, step=_STEP, action="give another one") from error
+    transport = transport_of(spec, cluster)
     check_versions(cluster)
     workers = workers_of(spec, cluster)
     for worker, (cause, action) in problems(spec, transport, list(workers)).items():
@@ -150,6 +171,13 @@ def cluster_of(spec: DaskSpec) -> Cluster:
     """
     distributed_module()
     return Cluster(spec.scheduler_address, _tls(spec), dict(spec.resources), spec.priority)
+
+
+def transport_of(spec: DaskSpec, cluster: Cluster) -> DaskTransport | DaskObjects:
+    """How its files and plans travel; nothing is reached."""
+    if spec.shared_folder:
+        return DaskTransport(cluster, spec.root, spec.shared_folder)
+    return DaskObjects(cluster, spec.root, Storage(spec.storage_url), spec.store_limit)
 
 
 def check_versions(cluster: Cluster) -> str:
@@ -194,15 +222,9 @@ def workers_of(spec: DaskSpec, cluster: Cluster) -> dict[str, dict[str, Any]]:
     )
 
 
-def problems(spec: DaskSpec, transport: DaskTransport, workers: list[str]) -> dict[str, tuple[str, str]]:
+def problems(spec: DaskSpec, transport: DaskTransport | DaskObjects, workers: list[str]) -> dict[str, tuple[str, str]]:
     """What keeps Dask workers from running plans, and what to do, by their addresses; plans could go to each."""
-    if not workers:
-        return {}
-    probe = transport.new_probe()
-    try:
-        found = transport.cluster.ask_workers(workers, str(transport.root), probe, _engine(spec)[1])
-    finally:
-        transport.remove_probe(probe)
+    found = transport.ask(workers, _engine(spec)[1]) if workers else {}
     return {worker: problem for worker, said in found.items() if (problem := _problem(spec, said))}
 
 
@@ -240,11 +262,9 @@ def _problem(spec: DaskSpec, said: Any) -> tuple[str, str] | None:
             f"it runs on {'Windows' if said['windows'] else 'Linux'}, and os is {spec.os}",
             "tell them apart: dask worker --resources, and resources of this worker",
         )
-    if not said["shared"]:
-        return (
-            f"it does not see what this machine has just put into {spec.shared_folder}: looked in {spec.root}",
-            "give a folder that both share (worker_folder is its name there)",
-        )
+    if said["problem"]:
+        shared = "give a folder that both share (worker_folder is its name there)"
+        return said["problem"], shared if spec.shared_folder else "see that it reaches the same storage as this machine"
     if said["missing"]:
         return f"it has no {', '.join(said['missing'])}", "install the engine there, or give its path"
     return None

@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 
 from ras_runner.fleet.checks import common
 from ras_runner.fleet.doctor import Check, Finding, Verdict
-from ras_runner.transports.dask import DaskTransport
+from ras_runner.transports.dask_objects import DaskObjects
 from ras_runner.validation import validated
-from ras_runner.workers.dask import DaskSpec, check_versions, cluster_of, problems, workers_of
+from ras_runner.workers.dask import DaskSpec, check_versions, cluster_of, problems, transport_of, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ras_runner.transports.dask_cluster import Cluster
 
@@ -30,24 +29,28 @@ def checks(parameters: Mapping[str, Any]) -> list[Check]:
     """
     spec = validated(DaskSpec, parameters, "worker type dask")
     at = urlsplit(spec.scheduler_address)
-    seen = _Seen(spec, cluster_of(spec), spec.shared_folder)
-    return [
+    seen = _Seen(spec, cluster_of(spec))
+    found = [
         *common.reach_checks(at.hostname or "", at.port or 0, "Dask scheduler"),
         Check("login", seen.login, ("port-open",)),
         Check("worker-folder", seen.folder),
         Check("engine", seen.workers, ("login", "worker-folder")),
         Check("cores", seen.cores, ("login",)),
-        Check("disk", lambda: common.disk(shutil.disk_usage(seen.shared).free, seen.shared), ("worker-folder",)),
     ]
+    if shared := spec.shared_folder:
+        found.append(Check("disk", lambda: common.disk(shutil.disk_usage(shared).free, shared), ("worker-folder",)))
+    return found
 
 
 @dataclass
 class _Seen:
-    """One cluster, and the folder it shares."""
+    """One cluster."""
 
     spec: DaskSpec
     cluster: Cluster
-    shared: Path
+
+    def __post_init__(self) -> None:
+        self.transport = transport_of(self.spec, self.cluster)
 
     def login(self) -> Finding:
         """Whether the scheduler and its workers speak with us."""
@@ -56,21 +59,26 @@ class _Seen:
         )
 
     def folder(self) -> Finding:
-        """Whether the shared folder can be written to from here."""
-        if not os.access(self.shared, os.W_OK | os.X_OK):
-            return Finding(Verdict.FAILED, f"{self.shared} is not there, or cannot be written to from this machine")
-        return Finding(Verdict.OK, f"{self.shared} can be written to from this machine")
+        """Whether the shared folder, or the storage, can be written to from here."""
+        if isinstance(self.transport, DaskObjects):
+            with self.transport.probed():
+                return Finding(Verdict.OK, f"{self.spec.storage_url} can be read and written to from this machine")
+        shared = self.transport.shared
+        if not os.access(shared, os.W_OK | os.X_OK):
+            return Finding(Verdict.FAILED, f"{shared} is not there, or cannot be written to from this machine")
+        return Finding(Verdict.OK, f"{shared} can be written to from this machine")
 
     def workers(self) -> Finding:
-        """Whether each Dask worker has the engine, ras-runner, and the shared folder."""
+        """Whether each Dask worker has the engine, ras-runner, and the shared folder or the storage."""
         there = workers_of(self.spec, self.cluster)
-        wrong = problems(self.spec, DaskTransport(self.cluster, self.spec.root, self.shared), list(there))
+        wrong = problems(self.spec, self.transport, list(there))
         for worker, (cause, action) in wrong.items():
             others = f" ({len(wrong)} of {len(there)} workers have problems)" if len(wrong) > 1 else ""
             return Finding(Verdict.FAILED, f"Dask worker {worker}: {cause}{others}", action)
         if not there:
             return Finding(Verdict.WARNING, "no Dask worker is there now: nothing could be looked at", "start some")
-        return Finding(Verdict.OK, f"{len(there)} Dask workers have it, and share {self.shared}")
+        files = self.spec.shared_folder or self.spec.storage_url
+        return Finding(Verdict.OK, f"{len(there)} Dask workers have it, and share {files}")
 
     def cores(self) -> Finding:
         """Whether the cluster has the room that plans are to use."""
