@@ -194,7 +194,7 @@ class Cluster:
             f"the Dask scheduler does not answer: {said}",
             step=step,
             host=self.address,
-            action="check that the scheduler runs and that scheduler_address is right",
+            action="check that the scheduler runs and that scheduler_address is right (tls:// if it has TLS)",
         )
 
 
@@ -205,6 +205,10 @@ def _client_type(distributed: ModuleType) -> Any:
         def sync(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             kwargs.setdefault("callback_timeout", ANSWER_SECONDS)
             return super().sync(func, *args, **kwargs)
+
+        def __del__(self) -> None:  # after a connection that was never made, Dask's own waits 30 s and prints why
+            with contextlib.suppress(Exception):
+                self.close(timeout=2)
 
     return LimitedClient
 
