@@ -214,7 +214,7 @@ def lines(rows: Sequence[Row]) -> Iterator[Sequence[str]]:
 
 
 def _ratio(value: float) -> str:
-    return f"{value:.2f}" if value < 9.95 else f"{value:.0f}"
+    return f"{value:#.2g}" if value < 9.95 else f"{value:.0f}"
 
 
 def document(bench: Bench) -> str:
