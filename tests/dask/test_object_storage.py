@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 from tests.commands import Runner, wait_until
@@ -16,6 +18,7 @@ from tests.services import needs_mounts, not_here
 
 from ras_runner.errors import InputError, OperatorError
 from ras_runner.hecras.project import Project
+from ras_runner.oscalls import ATTEMPT_VARIABLE
 from ras_runner.workers.registry import make_worker
 
 INSTALL = Path(__file__).resolve().parents[1] / "install-services.sh"
@@ -45,6 +48,15 @@ def own_cluster(tmp_path: Path) -> Iterator[DaskCluster]:
         yield cluster
 
 
+def computed_now(runner: Runner) -> set[str]:
+    """The attempts that have an engine running."""
+    found = set()
+    for process in runner.engines():
+        with contextlib.suppress(psutil.Error):
+            found.add(process.environ()[ATTEMPT_VARIABLE])
+    return found
+
+
 def test_a_campaign_through_s3_survives_a_dask_worker_and_its_controller(
     own_cluster: DaskCluster, s3: dict[str, str], project: Project, tmp_path: Path
 ):
@@ -64,10 +76,12 @@ def test_a_campaign_through_s3_survives_a_dask_worker_and_its_controller(
     bucket = boto3.resource("s3", endpoint_url=s3["AWS_ENDPOINT_URL"], **keys).create_bucket(Bucket="plans")
     stranger = bucket.put_object(Key="a/b2/w/mine", Body=b"another's")
 
-    runner.environment["RAS_STANDIN_PACE"] = "0.02"
-    runner.leave_running(2, project.folder, "--plans", "1,2,3")
-    wait_until(lambda: len(runner.engines()) >= 2, "engines run")
+    runner.environment["RAS_STANDIN_PACE"] = "0.03"
+    controller = runner.start("execute", project.folder, "-i", runner.inventory, "--plans", "1,2")
+    wait_until(lambda: len(computed_now(runner)) == 2, "both Dask workers compute")
     own_cluster.kill("first")
+    controller.kill()
+    controller.wait()
     assert "attached" in runner.run("resume").stderr
     assert {t["state"] for t in runner.tasks().values()} == {"completed"}
     lost = [row for row in runner.attempts() if row["outcome"] != "completed"]
@@ -89,7 +103,7 @@ def test_a_campaign_through_s3_survives_a_dask_worker_and_its_controller(
 @pytest.mark.skipif(sys.platform == "win32", reason="paths of Linux")
 def test_what_is_wrong_with_the_storage_is_said_first(own_cluster: DaskCluster, tmp_path: Path):
     def init(**more: object) -> None:
-        make_worker("dask", own_cluster.stored(tmp_path / "bucket", **more))
+        make_worker("dask", {**own_cluster.stored(tmp_path / "bucket"), **more})
 
     for url, said in (
         ("s3://key:secret@bucket/a", "without a password"),

@@ -117,7 +117,7 @@ def run_attempt(attempt: str, folder: str, script: str, url: str, digest: str, l
         Storage(url).write(f"w/{attempt}/{STATE}", json.dumps(last).encode(), "collect")
     else:
         log.unlink(missing_ok=True)
-    del _said[attempt]
+    _said.pop(attempt, None)  # twice here: a second run of the task, which found the claim
 
 
 def said(attempt: str) -> str | None:
