@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import psutil
 
 from ras_runner import oscalls
 from ras_runner.campaign.journal import Journal
+from ras_runner.campaign.view import campaign_view
 from ras_runner.engines.scripts import HEARTBEAT_SECONDS
 
 #: Nothing here takes longer unless it hangs.
@@ -89,7 +90,7 @@ class Runner:
     def start_running(self, count: int, project: Path, *args: object) -> subprocess.Popen[bytes]:
         """Start ``ras-runner execute`` with this inventory, and go on when ``count`` plans run."""
         process = self.start("execute", project, "-i", self.inventory, *args)
-        wait_until(lambda: [t["state"] for t in self.tasks().values()].count("running") >= count, f"{count} plans run")
+        wait_until(lambda: self._running() >= count, f"{count} plans run")
         return process
 
     def leave_running(self, count: int, project: Path, *args: object) -> None:
@@ -112,16 +113,26 @@ class Runner:
         done = self.run("status", "--json", code=None)
         return {task["plan_number"]: task for task in json.loads(done.stdout)["tasks"]} if done.returncode == 0 else {}
 
+    def _running(self) -> int:
+        """How many plans of the latest campaign run, by the journal: a command would take as long as a short plan."""
+        with contextlib.closing(Journal(self.state)) as journal:
+            latest = journal.row("SELECT id FROM campaigns ORDER BY created DESC LIMIT 1")
+            return sum(task.state == "running" for task in campaign_view(journal, latest["id"]).tasks) if latest else 0
+
     def engines(self) -> list[psutil.Process]:
         """The engine processes that run below this test's worker folder."""
-        found = []
+        return [process for process, _ in self._engines()]
+
+    def engine_attempts(self) -> set[str]:
+        """The attempts that they belong to."""
+        return {attempt for _, attempt in self._engines()}
+
+    def _engines(self) -> Iterator[tuple[psutil.Process, str]]:
         for process in psutil.process_iter():
-            try:
-                if process.environ().get(oscalls.ATTEMPT_VARIABLE) and str(self.worker_folder) in process.cwd():
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return found
+            with contextlib.suppress(psutil.Error, OSError):
+                attempt = process.environ().get(oscalls.ATTEMPT_VARIABLE)
+                if attempt and str(self.worker_folder) in process.cwd():
+                    yield process, attempt
 
     def check_no_engine_runs(self) -> None:
         """Nothing of any attempt runs; what just ended gets a moment, less than a forgotten heartbeat would stay."""

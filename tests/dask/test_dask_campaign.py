@@ -42,7 +42,7 @@ def test_a_lost_worker_costs_no_plan_and_leaves_nothing_running(
     runner = runner_on(own_cluster, tmp_path)
     runner.environment["RAS_STANDIN_PACE"] = "0.02"
     controller = runner.start_running(2, project.folder, "--plans", "1,2,3")
-    wait_until(lambda: len(runner.engines()) >= 2, "engines run")
+    wait_until(lambda: len(runner.engine_attempts()) == 2, "each worker runs an engine")
     own_cluster.kill("first")
     assert controller.wait(120) == 0
     assert {t["state"] for t in runner.tasks().values()} == {"completed"}

@@ -158,7 +158,7 @@ def test_cancel_stops_what_runs_and_leaves_nothing(runner: Runner, project: Proj
 def test_cancel_without_a_controller_stops_what_it_left(runner: Runner, project: Project):
     runner.environment["RAS_STANDIN_FAULT"] = "hang"
     runner.leave_running(2, project.folder, "--plans", "1,2,3")
-    assert len(runner.engines()) >= 2
+    wait_until(lambda: len(runner.engine_attempts()) == 2, "two engines run")
     runner.run("cancel")
     runner.check_no_engine_runs()
     assert {t["state"] for t in runner.tasks().values()} == {"cancelled"}

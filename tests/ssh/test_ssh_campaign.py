@@ -71,7 +71,7 @@ def test_a_host_that_lost_its_worker_folders_runs_the_plan_again(runner: SshRunn
 def test_cancel_leaves_no_process(runner: SshRunner, project: Project):
     runner.write_inventory({"RAS_STANDIN_FAULT": "hang"})
     controller = runner.start_running(2, project.folder, "--plans", "1,2")
-    wait_until(lambda: len(runner.engines()) >= 2, "two engines run")
+    wait_until(lambda: len(runner.engine_attempts()) == 2, "two engines run")
     runner.run("cancel")
     assert controller.wait(timeout=60) == 1
     assert runner.engines() == []
