@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -216,6 +217,9 @@ def test_a_task_that_ended_without_a_word_is_not_waited_for(cloud: Cloud) -> Non
     assert "without a last word" in cloud.transport.poll([cloud.probe])[ATTEMPT].note
     cloud.cluster.there.clear()
     assert "has gone (tcp://w:1)" in cloud.transport.poll([cloud.probe])[ATTEMPT].note
+    assert not cloud.object("stop").exists()  # a look at what another controller may have launched, on another cluster
+    cloud.transport.poll([replace(cloud.probe, native_id=f"ras-runner-{ATTEMPT}")])
+    assert cloud.object("stop").exists()
 
 
 def test_nothing_but_attempts_is_removed_and_nothing_leaves_the_prefix(cloud: Cloud) -> None:
