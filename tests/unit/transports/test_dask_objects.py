@@ -159,6 +159,15 @@ def test_what_the_controller_claims_never_runs(cloud: Cloud) -> None:
     assert not cloud.transport.poll([cloud.probe])[ATTEMPT].alive
 
 
+def test_a_stop_is_heard_before_the_script_is_started(cloud: Cloud) -> None:
+    cloud.launch(b"touch ../../../begun; " + ENDS)
+    cloud.object("stop").write_bytes(b"stop")
+    cloud.cluster.run()
+    assert cloud.state()["reason"] == "stopped"
+    assert not (cloud.workers / "store").exists()  # nothing was fetched either
+    assert not (cloud.workers.parent / "begun").exists()
+
+
 def test_a_damaged_input_is_removed_and_sent_again(cloud: Cloud) -> None:
     cloud.launch()
     damaged = cloud.folder / "store" / DIGEST[:2] / DIGEST
