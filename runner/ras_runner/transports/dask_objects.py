@@ -206,6 +206,8 @@ class DaskObjects:
         self._read([p.attempt for p in probes if key(p.attempt) not in going_on or self._known(p.attempt).due <= now])
         silent = [p.attempt for p in probes if key(p.attempt) not in going_on and not self._known(p.attempt).over]
         lost = self._lost(silent) if silent else {}
+        self._read(list(lost))  # again: it may have said its last word while it was asked for
+        lost = {attempt: why for attempt, why in lost.items() if not self._known(attempt).over}
         for probe in probes:  # its worker may have lost the scheduler only, and compute for nobody
             if probe.attempt in lost and probe.native_id:  # what we did not launch may have another scheduler
                 self._tell_to_stop(probe.attempt)

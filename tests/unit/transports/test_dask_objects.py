@@ -231,6 +231,20 @@ def test_a_task_that_ended_without_a_word_is_not_waited_for(cloud: Cloud) -> Non
     assert cloud.object("stop").exists()
 
 
+def test_a_last_word_that_comes_while_it_is_asked_for_counts(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.launch()
+    cloud.object("claim").write_text('{"worker": "tcp://w:1"}')
+    cloud.cluster.tasks.clear()  # a scheduler that has forgotten it
+
+    def ends(workers: Sequence[str], *_: object) -> dict[str, object]:
+        cloud.object("state.json").write_text('{"phase": "over", "exit_code": 0, "reason": ""}')
+        return dict.fromkeys(workers)
+
+    monkeypatch.setattr(cloud.cluster, "ask_workers", ends)
+    status = cloud.transport.poll([cloud.probe])[ATTEMPT]
+    assert (status.alive, status.exit_code, status.outcome) == (False, 0, None)
+
+
 def test_nothing_but_attempts_is_removed_and_nothing_leaves_the_prefix(cloud: Cloud) -> None:
     for path in (cloud.root / "store", cloud.tree, cloud.root / "w" / "..", PurePosixPath("/etc/w/x"), cloud.root):
         with pytest.raises(WorkerError, match="is not"):
