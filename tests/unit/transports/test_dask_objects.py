@@ -18,6 +18,7 @@ from ras_runner.transports import dask_object_task
 from ras_runner.transports.base import Place, Probe, Upload
 from ras_runner.transports.dask_objects import DaskObjects
 from ras_runner.transports.dask_storage import Storage
+from ras_runner.workers.registry import make_worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs a script of sh")
 
@@ -261,3 +262,10 @@ def test_storages_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
         Storage("nosuch://a/b").read("x")
     with pytest.raises(OperatorError, match="pip install adlfs"):
         Storage("az://a/b").read("x")
+
+
+def test_a_key_in_the_url_is_refused_and_not_said_whatever_it_is_made_of() -> None:
+    parameters = {"scheduler_address": "tcp://127.0.0.1:1", "worker_folder": "/w", "hecras_folder": "/opt/6.6"}
+    with pytest.raises(InputError, match="without a password") as caught:
+        make_worker("dask", {**parameters, "storage_url": "s3://key:wJalr/bPx+RfiCY@bucket/a"})
+    assert "bPx" not in str(caught.value)
