@@ -5,8 +5,10 @@ That it starts one is seen in tests/wine/test_dask_on_windows.py.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from tests.ansible.windows_fleet import DASK_ROLE, ROLES
+
+from ras_runner.transports import dask_object_task, dask_task
 
 
 @pytest.mark.skipif(os.name == "nt", reason="net.exe is a script here")
@@ -37,3 +41,11 @@ def test_a_drive_that_cannot_be_connected_is_said_in_the_log(tmp_path: Path) -> 
     )
     assert log.with_suffix(".old").stat().st_size == 5_000_001
     assert tmp_path.joinpath("asked").read_text(encoding="utf-8") == r"use|R:|\\files\ras plans|/persistent:no|"
+
+
+@pytest.mark.parametrize("module", [dask_task.__name__, dask_object_task.__name__])
+def test_the_guards_of_shared_folders_and_of_storage_count_as_plans(module: str) -> None:
+    script = (ROLES / DASK_ROLE / "files" / "look.ps1").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"CommandLine -like '(.*)'", script)
+    assert fnmatch.fnmatchcase(rf"C:\v\Scripts\pythonw.exe -m {module} 0123456789 C:\w\0123456789 run.cmd", pattern)
+    assert not fnmatch.fnmatchcase(r"C:\v\Scripts\pythonw.exe -m ras_runner.transports.other", pattern)

@@ -14,7 +14,7 @@ $all = @(Get-CimInstance -ClassName Win32_Process)
 $own = @($all | Where-Object { $_.CommandLine -and $_.CommandLine.Contains($start) })
 $ids = @($own | ForEach-Object { $_.ProcessId })
 $plans = @($all | Where-Object {
-    $ids -contains $_.ParentProcessId -and $_.CommandLine -like '*ras_runner.transports.dask_task*'
+    $ids -contains $_.ParentProcessId -and $_.CommandLine -like '*ras_runner.transports.dask_*task*'
 })
 $connected = @(Get-NetTCPConnection -State Established -RemotePort $Port -ErrorAction SilentlyContinue |
     Where-Object { $ids -contains $_.OwningProcess })

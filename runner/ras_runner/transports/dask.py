@@ -129,7 +129,8 @@ class DaskTransport:
             return replace(files, alive=True, seconds=None, waiting=waiting, ran=ran)
         if files.exit_code is not None:
             return replace(files, alive=False)
-        if over is None and by:  # it may have lost its scheduler only, and compute for nobody
+        # it may have lost its scheduler only, and compute for nobody; what we did not launch may have another scheduler
+        if over is None and by and probe.native_id:
             self._tell_to_stop(probe)
         why = over.get("reason", "") if over else gone(by)
         return replace(files, alive=False, note=why, outcome=Outcome.INFRASTRUCTURE_LOST if why else None)

@@ -195,6 +195,9 @@ class _Guard:
             contents = {item["digest"] for item in files.values() if "digest" in item}
             if reason := self._fetched(sorted(contents)):
                 return reason
+            self._look_for_stop()
+            if reason := self._why():
+                return reason
             placed = [(self.here / name, item) for name, item in files.items()]
             self.local.place([Place(self._cached(i["digest"]), to, i["link"]) for to, i in placed if "digest" in i])
             self.local.put([Upload(base64.b64decode(i["base64"]), to) for to, i in placed if "base64" in i])
@@ -204,8 +207,11 @@ class _Guard:
 
     def _fetched(self, digests: list[str]) -> str:
         """Have contents in this machine's store: one guard at a time fetches, so that each comes once."""
-        lock = oscalls.FileLock(self.local.root / "store.lock")
+        lock, due = oscalls.FileLock(self.local.root / "store.lock"), 0.0
         while not lock.acquire():
+            if time.monotonic() >= due:
+                self._look_for_stop()
+                due = time.monotonic() + STOP_SECONDS
             if reason := self._why():
                 return reason
             self.orphaned.wait(0.2)
@@ -213,6 +219,7 @@ class _Guard:
             there = self.local.stored(self._cached(digest) for digest in digests)
             missing = [digest for digest in digests if self._cached(digest) not in there]
             for digest in missing:
+                self._look_for_stop()
                 if reason := self._why() or self._fetch(digest):
                     return reason
         finally:
@@ -249,14 +256,17 @@ class _Guard:
         """Report, and look for ``stop``. A storage that is away is no reason to end a plan."""
         started, due = time.monotonic(), 0.0
         while not self.ended.is_set():
-            with contextlib.suppress(RasRunnerError):
-                if self.storage.read(f"w/{self.attempt}/{STOP}", "poll"):
-                    self.stopped.set()
+            self._look_for_stop()
             ran = time.monotonic() - started
             if ran >= due:
                 self._touch(RUNNING)
                 due = ran + min(REPORT_SECONDS, max(STOP_SECONDS / 2, ran * _REPORT_PART))
             self.ended.wait(STOP_SECONDS / 2 if ran < REPORT_SECONDS else STOP_SECONDS)
+
+    def _look_for_stop(self) -> None:
+        with contextlib.suppress(RasRunnerError):
+            if self.storage.read(f"w/{self.attempt}/{STOP}", "poll"):
+                self.stopped.set()
 
     def _touch(self, phase: str) -> None:
         with contextlib.suppress(RasRunnerError, OSError):
@@ -269,7 +279,8 @@ class _Guard:
     def _report(self) -> dict[str, object]:
         """What can be seen of the workspace: sizes of its files, the ends of texts that were written, since when."""
         found = {path: path.stat() for path in self._files()}
-        written = sorted(self._written(), key=lambda path: -found[path].st_mtime_ns if path in found else 0)
+        # what has come since then is for the next report: an end without a size could not be placed
+        written = sorted(found.keys() & self._written(), key=lambda path: -found[path].st_mtime_ns)
         ends: dict[str, str] = {}
         for path in written:
             stream = path.parent == self.here

@@ -206,8 +206,11 @@ class DaskObjects:
         self._read([p.attempt for p in probes if key(p.attempt) not in going_on or self._known(p.attempt).due <= now])
         silent = [p.attempt for p in probes if key(p.attempt) not in going_on and not self._known(p.attempt).over]
         lost = self._lost(silent) if silent else {}
-        for attempt in lost:  # its worker may have lost the scheduler only, and compute for nobody
-            self._tell_to_stop(attempt)
+        self._read(list(lost))  # again: it may have said its last word while it was asked for
+        lost = {attempt: why for attempt, why in lost.items() if not self._known(attempt).over}
+        for probe in probes:  # its worker may have lost the scheduler only, and compute for nobody
+            if probe.attempt in lost and probe.native_id:  # what we did not launch may have another scheduler
+                self._tell_to_stop(probe.attempt)
         found = {p.attempt: self._status(p, self._known(p.attempt), lost.get(p.attempt)) for p in probes}
         if any(status.outcome for status in found.values()):  # contents may have been damaged, or have vanished
             self._contents.clear()

@@ -52,7 +52,7 @@ _Here = Annotated[Path, BeforeValidator(_given), AfterValidator(lambda path: pat
 def _url(text: str) -> str:
     if text and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s\x00-\x1f?*#\[\]]+", text):
         raise ValueError("it is to be protocol://place, without blanks, ?, *, # and brackets")
-    if "::" in text or re.search(r"://[^/]*:[^/]*@", text):
+    if "::" in text or re.search(r"://.*:.*@", text):
         raise ValueError(
             "it is to be one plain URL without a password: credentials come from where the cloud's programs find them"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +18,7 @@ from ras_runner.transports import dask_object_task
 from ras_runner.transports.base import Place, Probe, Upload
 from ras_runner.transports.dask_objects import DaskObjects
 from ras_runner.transports.dask_storage import Storage
+from ras_runner.workers.registry import make_worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs a script of sh")
 
@@ -158,6 +160,15 @@ def test_what_the_controller_claims_never_runs(cloud: Cloud) -> None:
     assert not cloud.transport.poll([cloud.probe])[ATTEMPT].alive
 
 
+def test_a_stop_is_heard_before_the_script_is_started(cloud: Cloud) -> None:
+    cloud.launch(b"touch ../../../begun; " + ENDS)
+    cloud.object("stop").write_bytes(b"stop")
+    cloud.cluster.run()
+    assert cloud.state()["reason"] == "stopped"
+    assert not (cloud.workers / "store").exists()  # nothing was fetched either
+    assert not (cloud.workers.parent / "begun").exists()
+
+
 def test_a_damaged_input_is_removed_and_sent_again(cloud: Cloud) -> None:
     cloud.launch()
     damaged = cloud.folder / "store" / DIGEST[:2] / DIGEST
@@ -216,6 +227,23 @@ def test_a_task_that_ended_without_a_word_is_not_waited_for(cloud: Cloud) -> Non
     assert "without a last word" in cloud.transport.poll([cloud.probe])[ATTEMPT].note
     cloud.cluster.there.clear()
     assert "has gone (tcp://w:1)" in cloud.transport.poll([cloud.probe])[ATTEMPT].note
+    assert not cloud.object("stop").exists()  # a look at what another controller may have launched, on another cluster
+    cloud.transport.poll([replace(cloud.probe, native_id=f"ras-runner-{ATTEMPT}")])
+    assert cloud.object("stop").exists()
+
+
+def test_a_last_word_that_comes_while_it_is_asked_for_counts(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.launch()
+    cloud.object("claim").write_text('{"worker": "tcp://w:1"}')
+    cloud.cluster.tasks.clear()  # a scheduler that has forgotten it
+
+    def ends(workers: Sequence[str], *_: object) -> dict[str, object]:
+        cloud.object("state.json").write_text('{"phase": "over", "exit_code": 0, "reason": ""}')
+        return dict.fromkeys(workers)
+
+    monkeypatch.setattr(cloud.cluster, "ask_workers", ends)
+    status = cloud.transport.poll([cloud.probe])[ATTEMPT]
+    assert (status.alive, status.exit_code, status.outcome) == (False, 0, None)
 
 
 def test_nothing_but_attempts_is_removed_and_nothing_leaves_the_prefix(cloud: Cloud) -> None:
@@ -234,3 +262,10 @@ def test_storages_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
         Storage("nosuch://a/b").read("x")
     with pytest.raises(OperatorError, match="pip install adlfs"):
         Storage("az://a/b").read("x")
+
+
+def test_a_key_in_the_url_is_refused_and_not_said_whatever_it_is_made_of() -> None:
+    parameters = {"scheduler_address": "tcp://127.0.0.1:1", "worker_folder": "/w", "hecras_folder": "/opt/6.6"}
+    with pytest.raises(InputError, match="without a password") as caught:
+        make_worker("dask", {**parameters, "storage_url": "s3://key:wJalr/bPx+RfiCY@bucket/a"})
+    assert "bPx" not in str(caught.value)

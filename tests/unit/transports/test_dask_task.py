@@ -12,7 +12,7 @@ import pytest
 
 from ras_runner.transports.base import Probe
 from ras_runner.transports.dask import DaskTransport
-from ras_runner.transports.dask_task import OVER, run_attempt
+from ras_runner.transports.dask_task import OVER, STOP, run_attempt
 
 if TYPE_CHECKING:
     from ras_runner.transports.dask_cluster import Cluster
@@ -57,7 +57,9 @@ def test_what_a_lost_dask_worker_still_runs_is_ended(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "ras_runner.transports.dask_task", "0123456789", str(folder), "run.sh"]
     transport = DaskTransport(cast("Cluster", NewScheduler()), tmp_path, tmp_path)
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as watching:
-        status = transport.poll([Probe("0123456789", folder, "")])["0123456789"]
+        transport.poll([Probe("0123456789", folder, "")])  # as a sweep does, which does not know it
+        assert not (folder / STOP).exists()
+        status = transport.poll([Probe("0123456789", folder, "ras-runner-0123456789")])["0123456789"]
         assert (status.alive, status.note) == (False, "the Dask worker that ran it has gone (tcp://127.0.0.1:2)")
         assert watching.wait(60) == 0
     assert json.loads((folder / OVER).read_bytes()) == {"reason": "stopped"}
