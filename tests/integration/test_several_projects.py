@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,15 +150,15 @@ def test_an_error_does_not_list_all_plans_of_a_large_campaign(journal: Journal) 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders have no modes there")
 def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(tree: Path) -> None:
     """Its projects would be missing from the campaign, and nobody told."""
-    closed = tree / "north"
-    closed.chmod(0)
-    for folder in (tree, *tree.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o755)
-    try:
-        with not_as_root(), pytest.raises(InputError, match=r"north cannot be listed: Permission denied"):
-            open_projects([tree])
-    finally:
-        closed.chmod(0o755)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        Path(name).chmod(0o755)
+        studies = shutil.copytree(tree, Path(name) / "studies")
+        (studies / "north").chmod(0)
+        try:
+            with not_as_root(), pytest.raises(InputError, match=r"north cannot be listed: Permission denied"):
+                open_projects([studies])
+        finally:
+            (studies / "north").chmod(0o755)
 
 
 @contextlib.contextmanager

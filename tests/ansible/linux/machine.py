@@ -55,6 +55,7 @@ exec chroot . /usr/sbin/sshd -D -e -f /dev/null -p "$port" -o ListenAddress=127.
   -o PidFile=none -o UsePAM=yes -o PasswordAuthentication=no -o MaxStartups=100 -o LogLevel=ERROR \
   -o 'Subsystem=sftp internal-sftp'
 """
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: What any use of a machine leaves: logs, locks and backups of the account files, Ansible's own folder.
 _NOT_OURS = re.compile(
     r"^(var/log|root/\.ansible|root/\.cache|var/lib/sudo|run)(/|$)|/__pycache__(/|$)|^etc/(\.pwd\.lock|.*-)$|^var/lib/private"
@@ -97,7 +98,10 @@ class Machine:
     def run(self, command: str, *, code: int | None = 0) -> str:
         """A command there, as root; what it prints."""
         enter = ["nsenter", "--target", str(self._init()), "--mount", "--pid", "--uts", "--root", "--wd=/"]
-        done = subprocess.run([*enter, "/bin/sh", "-c", command], capture_output=True, encoding="utf-8", check=False)
+        own = {"PATH": _PATH, "HOME": "/root"}  # what is set here (SLURM_CONF, say) is not set there
+        done = subprocess.run(
+            [*enter, "/bin/sh", "-c", command], capture_output=True, encoding="utf-8", env=own, check=False
+        )
         assert code is None or done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
