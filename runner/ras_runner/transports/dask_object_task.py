@@ -313,7 +313,7 @@ class _Guard:
 
     @staticmethod
     def _patiently(call: Any) -> Any:
-        return retrying(call, TransientError, attempts=_TRIES, first=1.0, longest=_LONGEST)
+        return retrying(call, TransientError, attempts=_TRIES, first=1.0, longest=_LONGEST, within=None)
 
     def _written(self) -> list[Path]:
         """What the attempt has written: its streams, and what is younger than its claim."""

@@ -123,7 +123,7 @@ class Storage:
             with self._errors(step, writes=True) as (files, root):
                 files.put_file(str(source), f"{root}/{name}")
 
-        _repeated(upload)
+        _repeated(upload, within=None)
         after = source.stat()
         if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
             self.remove(name)
@@ -151,7 +151,7 @@ class Storage:
                 raise WrongContentError(f"{self.url}/{name} does not have the digest {digest}", step=step)
 
         try:
-            _repeated(fetch)
+            _repeated(fetch, within=None)
             if finish:
                 finish(temporary)
             temporary.replace(target)
@@ -234,9 +234,9 @@ class Storage:
         return TransientError(said, step=step, action="check that the storage and its bucket can be reached")
 
 
-def _repeated(call: Callable[[], Result]) -> Result:
+def _repeated(call: Callable[[], Result], within: float | None = 45.0) -> Result:
     """What a storage refuses now, it may do in a moment."""
-    return retrying(call, TransientError, attempts=4, first=0.2, longest=5.0)
+    return retrying(call, TransientError, attempts=4, first=0.2, longest=5.0, within=within)
 
 
 def _is_local(files: Any) -> bool:

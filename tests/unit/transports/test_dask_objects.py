@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -208,6 +209,27 @@ def test_a_result_that_is_damaged_or_gone_is_not_taken(cloud: Cloud) -> None:
     result.unlink()
     with pytest.raises(WorkerError, match="has vanished"):
         cloud.transport.collect(cloud.probe, cloud.tree, ("result",), cloud.scratch)
+
+
+def test_a_large_result_is_sent_again_however_long_a_try_took(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    tries: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    storage = Storage(f"file://{cloud.folder}")
+    files, _ = storage._files()
+    put = files.put_file
+
+    def breaks(source: str, target: str) -> None:
+        tries.append(clock[0])
+        clock[0] += 600.0
+        if len(tries) < 4:
+            raise ConnectionError("reset")
+        put(source, target)
+
+    monkeypatch.setattr(files, "put_file", breaks)
+    assert storage.upload(cloud.source, "out", "collect") == DIGEST
+    assert len(tries) == 4
 
 
 def test_last_word_of_a_guard_that_cannot_work(cloud: Cloud) -> None:
