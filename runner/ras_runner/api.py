@@ -275,7 +275,7 @@ def _path(ras_object: Any) -> Path:
 
 
 def _by_path(plan_numbers: Any) -> Any:
-    """Plan numbers as `choose_plans` takes them: text stays the name of a project, objects become their path."""
+    """Plan numbers as `choose_plans` takes them: objects become their path."""
     if not isinstance(plan_numbers, Mapping):
         return plan_numbers
     return {key if isinstance(key, str) else _path(key): numbers for key, numbers in plan_numbers.items()}

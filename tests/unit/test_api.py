@@ -21,6 +21,7 @@ from ras_runner import (
     init_ras_project,
     init_ras_worker,
 )
+from ras_runner.campaign.projects import choose_plans, open_projects
 from ras_runner.hecras.example import write_example_project
 from ras_runner.hecras.project import Project
 from ras_runner.workers.registry import WORKER_TYPES, worker_spec
@@ -196,6 +197,12 @@ def test_several_projects_are_one_campaign_with_results_by_plan_name(two: list[P
         ("Elk River.p01", 0),
         ("Elk River.p02", 0),
     ]
+
+
+def test_plans_are_given_by_the_same_text_as_their_project(two: list[Path]):
+    projects = open_projects(two)
+    for text in (str(two[1]), str(two[1].parent)):
+        assert [plan.number for plan in choose_plans(projects, {text: "2"})] == ["02"]
 
 
 def test_a_list_of_one_project_or_of_the_same_twice_is_that_project(two: list[Path], worker, tmp_path: Path):

@@ -367,8 +367,8 @@ class Controller:
         """Tell why an attempt has not begun, and that it has; one that only a person can help is given up at last."""
         if status.waiting != attempt.waiting:
             attempt.waiting = status.waiting
-            if not status.waiting:
-                self._has_begun(attempt, status)
+            if status.ran is not None:  # else it is over already, and what it wrote is not to be seen yet
+                self._has_begun(attempt, status.ran)
             with contextlib.suppress(JournalError):  # it is only for show
                 self.journal.set_waiting(attempt.id, status.waiting, attempt.launched)
         now = time.monotonic()
@@ -378,10 +378,10 @@ class Controller:
             reason = f"{attempt.worker.hostname}: queue: {status.waiting}"
             self._stop(attempt, Outcome.INFRASTRUCTURE_LOST, reason)
 
-    def _has_begun(self, attempt: Attempt, status: Status) -> None:
-        """Count its time from now on, and not from when it came into the queue of its worker."""
+    def _has_begun(self, attempt: Attempt, ran: float) -> None:
+        """Count its time from when it began, and not from when it came into the queue of its worker."""
         now = time.time()
-        attempt.launched = now - (status.ran or 0.0)
+        attempt.launched = now - ran
         if attempt.progress is None:
             name = attempt.worker.worker_id
             self._told.append(Progressed(attempt.plan_number, name, 0.0, now, attempt.launched))

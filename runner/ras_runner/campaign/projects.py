@@ -100,11 +100,12 @@ def _of_each(projects: Sequence[Project], project: Project, numbers: PlanNumbers
 
 
 def _named(key: str | Path, projects: Sequence[Project]) -> Project:
-    """The project of this name, or with this ``.prj`` or folder."""
+    """The project of this name, or with this ``.prj`` or folder; text may be either, and is a name first."""
+    found: list[Project] = []
     if isinstance(key, str):
         found = [project for project in projects if project.name.casefold() == key.casefold()]
-    else:
-        where = key.resolve()
+    if not found:
+        where = Path(key).resolve()
         found = [project for project in projects if where in (project.prj.resolve(), project.folder.resolve())]
     if len(found) != 1:
         cause = f"{key} is {'several' if found else 'none'} of the projects of this campaign"

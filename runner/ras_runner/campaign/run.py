@@ -333,8 +333,9 @@ class _Run:
         running = self._stop_lost()  # before workspaces go: something may still run in one
         for row in self.journal.rows(
             "SELECT * FROM attempts WHERE campaign = ? AND state = 'ended' AND cleaned = 0 "
-            "AND (outcome IN ('completed', 'completed-with-warnings', 'cancelled') OR launched IS NULL)",
+            "AND (outcome IN ('completed', 'completed-with-warnings', 'cancelled') OR launched IS NULL OR blame = ?)",
             self.campaign,
+            Blame.PART_UNBEGUN.value,
         ):
             if not self.settings.keep_workspaces and row["id"] not in running:
                 self._clean(row)
