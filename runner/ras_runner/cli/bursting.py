@@ -194,15 +194,15 @@ def _seen(record: BurstRecord) -> tuple[BurstRecord, str]:
 def status(state_dir: Path | None, *, every: bool, as_json: bool) -> None:
     """``ras-runner burst status``."""
     state = open_journal(state_dir).state_dir
-    rows = []
+    records = []
     for folder in burst_folders(state):
         try:
-            record = folder.read()
+            records.append(folder.read())
         except InputError as error:  # the others are shown
             talk(str(error))
-            continue
-        if every or record.state is not State.DOWN:
-            rows.append(_status_row(*_seen(record), state))
+    records = [record for record in records if every or record.state is not State.DOWN]
+    records.sort(key=lambda record: record.created)  # ids tell the minute only
+    rows = [_status_row(*_seen(record), state) for record in records]
     if as_json:
         print_json(rows)
         return

@@ -198,7 +198,7 @@ def burst_folder(state_dir: Path, burst: str) -> BurstFolder:
 
 
 def burst_folders(state_dir: Path) -> list[BurstFolder]:
-    """The folders of all bursts, the latest last; where neither record nor state is yet, nothing was bought."""
+    """The folders of all bursts, by minute; where neither record nor state is yet, nothing was bought."""
     try:
         found = sorted(path for path in (state_dir / "bursts").iterdir() if _ID.fullmatch(path.name))
     except OSError:
