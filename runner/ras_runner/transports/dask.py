@@ -149,18 +149,14 @@ class DaskTransport:
             self.cluster.cancel(key(probe.attempt))
         if self.files.claim(self.here(probe.folder)):
             return
-        until = time.monotonic() + _STOP_SECONDS
-        while self._said(probe.folder, OVER) is None:
-            if not self._runs_somewhere(probe):
-                return
-            if time.monotonic() > until:
-                raise TransientError(
-                    f"attempt {probe.attempt} was told to stop, and has not ended in {_STOP_SECONDS:.0f} s",
-                    step="stop",
-                    host=self.host,
-                    action="it is asked again; look at the Dask worker that runs it: " + self._run_by(probe.folder),
-                )
-            time.sleep(_LOOK_SECONDS)
+        wait_until_over(
+            lambda: self._said(probe.folder, OVER) is not None or not self._runs_somewhere(probe),
+            lambda: self._run_by(probe.folder),
+            probe.attempt,
+            self.host,
+            seconds=_STOP_SECONDS,
+            pause=_LOOK_SECONDS,
+        )
 
     def _tell_to_stop(self, probe: Probe) -> None:
         self.files.put([Upload(b"", self.here(probe.folder) / STOP)])
@@ -193,6 +189,32 @@ class DaskTransport:
             return dict(json.loads(self.files.read(self.here(folder) / name) or b"null"))
         except (ValueError, TypeError):
             return None
+
+
+def wait_until_over(
+    over: Callable[[], bool], worker: Callable[[], str], attempt: str, host: str, *, seconds: float, pause: float
+) -> None:
+    """Wait for the end of an attempt that was told to stop.
+
+    Args:
+        over: whether nothing of it runs any more.
+        worker: the Dask worker that runs it, for the message.
+        attempt, host: its id, and the scheduler's address.
+        seconds, pause: the longest wait, and the time between two looks.
+
+    Raises:
+        TransientError: it has not ended in time.
+    """
+    until = time.monotonic() + seconds
+    while not over():
+        if time.monotonic() > until:
+            raise TransientError(
+                f"attempt {attempt} was told to stop, and has not ended in {seconds:.0f} s",
+                step="stop",
+                host=host,
+                action=f"it is asked again; look at the Dask worker that runs it: {worker()}",
+            )
+        time.sleep(pause)
 
 
 def gone(worker: str) -> str:

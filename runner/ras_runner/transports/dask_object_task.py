@@ -12,7 +12,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import shutil
 import sys
 import threading
@@ -23,13 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ras_runner import oscalls
-from ras_runner._version import __version__
 from ras_runner.errors import RasRunnerError, TransientError
 from ras_runner.hashing import hash_bytes
 from ras_runner.retrying import retrying
 from ras_runner.transports.base import Place, Probe, Upload
 from ras_runner.transports.dask_storage import Storage, WrongContentError
-from ras_runner.transports.dask_task import missing_programs, run_guard, this_worker, watch, worker_gone
+from ras_runner.transports.dask_task import answer, run_guard, this_worker, watch, worker_gone
 from ras_runner.transports.local import LocalTransport, make_durable
 
 if TYPE_CHECKING:
@@ -72,8 +70,7 @@ async def facts(url: str, probe: str, folder: str, programs: list[str]) -> dict[
         ``ras_runner``, ``windows``, ``missing``, and ``problem`` with the storage or the folder: a sentence.
     """
     problem = await asyncio.to_thread(_problem, Storage(url), probe, folder)  # the worker's heartbeat goes on
-    missing = missing_programs(programs)
-    return {"ras_runner": __version__, "windows": os.name == "nt", "missing": missing, "problem": problem}
+    return answer(programs, problem)
 
 
 def _problem(storage: Storage, probe: str, folder: str) -> str:

@@ -18,7 +18,7 @@ from ras_runner.hashing import SourceChangedError, hash_bytes
 from ras_runner.outcomes import Outcome
 from ras_runner.transports import dask_object_task as task
 from ras_runner.transports.base import Collected, Found, Place, Probe, Status, Upload, never
-from ras_runner.transports.dask import gone, key
+from ras_runner.transports.dask import gone, key, wait_until_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -223,22 +223,18 @@ class DaskObjects:
             self.cluster.cancel(key(probe.attempt))
         if self.claim(probe.folder):
             return
-        until = time.monotonic() + _STOP_SECONDS
-        while True:
-            self._read([probe.attempt])
-            if self._known(probe.attempt).state.get("phase") in (task.ENDED, task.OVER):
-                return
-            if self._lost([probe.attempt]):
-                return
-            if time.monotonic() > until:
-                raise TransientError(
-                    f"attempt {probe.attempt} was told to stop, and has not ended in {_STOP_SECONDS:.0f} s",
-                    step="stop",
-                    host=self.host,
-                    action="it is asked again; look at the Dask worker that runs it: "
-                    + self._claimed_by(probe.attempt),
-                )
-            time.sleep(_LOOK_SECONDS)
+        wait_until_over(
+            lambda: self._has_ended(probe.attempt),
+            lambda: self._claimed_by(probe.attempt),
+            probe.attempt,
+            self.host,
+            seconds=_STOP_SECONDS,
+            pause=_LOOK_SECONDS,
+        )
+
+    def _has_ended(self, attempt: str) -> bool:
+        self._read([attempt])
+        return self._known(attempt).state.get("phase") in (task.ENDED, task.OVER) or bool(self._lost([attempt]))
 
     def _tell_to_stop(self, attempt: str) -> None:
         self.storage.write(f"w/{attempt}/{task.STOP}", b"stop", "stop")

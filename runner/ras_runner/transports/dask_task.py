@@ -42,15 +42,15 @@ def facts(folder: str, probe: str, programs: list[str]) -> dict[str, object]:
     problem = (
         "" if seen else f"it does not see what this machine has just put into the shared folder: looked in {folder}"
     )
-    missing = missing_programs(programs)
-    return {"ras_runner": __version__, "windows": os.name == "nt", "missing": missing, "problem": problem}
+    return answer(programs, problem)
 
 
-def missing_programs(programs: list[str]) -> list[str]:
-    """Those that are neither a path on this machine nor found by name."""
+def answer(programs: list[str], problem: str) -> dict[str, object]:
+    """What :func:`facts` returns; programs are missing that are neither a path on this machine nor found by name."""
     import shutil
 
-    return [name for name in programs if not (Path(name).exists() or shutil.which(name))]
+    missing = [name for name in programs if not (Path(name).exists() or shutil.which(name))]
+    return {"ras_runner": __version__, "windows": os.name == "nt", "missing": missing, "problem": problem}
 
 
 def run_attempt(attempt: str, folder: str, script: str, worker: str = "") -> None:
